@@ -1,0 +1,117 @@
+"""Makes the numbers that the headers print under Expected: each command there, on fresh seeds.
+
+    python scripts/expected.py                    # all files
+    python scripts/expected.py wgan_gp --jobs 4   # one file, four runs at a time
+
+A finished run is not repeated and a broken one goes on, so the command can be given again at any time. Writes
+results/expected/runs.csv (one row per run) and table.md (one sentence per command, as the headers quote it).
+"""
+
+import ast
+import csv
+import json
+import re
+import shlex
+import statistics
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "results" / "expected"
+NUMBERS = ["coverage", "coverage_max", "js", "high_quality", "modes", "reverse_kl", "w1"]
+
+
+@dataclass
+class Args:
+    algos: tyro.conf.Positional[tuple[str, ...]] = ()
+    """files of algos/ without .py; none for all"""
+    seeds: tuple[int, ...] = (11, 12, 13, 14, 15)
+    """seeds that no setting was chosen on"""
+    jobs: int = 1
+    """runs at a time"""
+    out: str = "runs/expected"
+    """folder for the folders of the runs"""
+
+
+def commands(file: Path) -> list[str]:
+    """The commands under Expected in the header of a file of algos/."""
+    expected = ast.get_docstring(ast.parse(file.read_text())).split("\nExpected")[1]
+    return [command.strip() for command in re.findall(r"python (algos/.*)", expected)]
+
+
+def run(command: str, seed: int, out: str) -> dict | None:
+    """The row of one run, or None if it failed."""
+    words = [
+        sys.executable,
+        *shlex.split(command),
+        "--seed",
+        str(seed),
+        "--out",
+        out,
+        "--resume",
+        "--device",
+        "cpu",
+    ]
+    folders = ROOT / out / re.sub(r"\W+", "-", command).strip("-")
+    words[words.index("--out") + 1] = str(folders)
+    print(f"python {command} --seed {seed}", flush=True)
+    ended = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    if ended.returncode:
+        print(f"failed: {command} --seed {seed}\n{ended.stderr}", file=sys.stderr)
+        return None
+    (folder,) = [result.parent for result in folders.glob(f"*-s{seed}/result.json")]
+    result = json.loads((folder / "result.json").read_text())
+    log = [json.loads(row) for row in (folder / "metrics.jsonl").read_text().splitlines()]
+    result["coverage_max"] = max(row["coverage"] for row in log)
+    config = json.loads((folder / "config.json").read_text())
+    row = {"command": command, "seed": seed} | {name: result[name] for name in NUMBERS}
+    row |= {"seconds": round(result["seconds"]), "device": config["device"], "torch": config["torch"]}
+    return {name: round(value, 5) if isinstance(value, float) else value for name, value in row.items()}
+
+
+def sentence(rows: list[dict]) -> str:
+    """What a header says of one command: mean +- standard deviation over the seeds, and the median time."""
+
+    def spread(name: str, digits: int) -> str:
+        values = [float(row[name]) for row in rows]
+        return f"{statistics.mean(values):.{digits}f} +- {statistics.stdev(values):.{digits}f}"
+
+    best = statistics.mean(float(row["coverage_max"]) for row in rows)
+    seconds = statistics.median(float(row["seconds"]) for row in rows)
+    return (
+        f"coverage {spread('coverage', 1)} (best on the way {best:.1f}), "
+        f"high_quality {spread('high_quality', 2)}, "
+        f"w1 {spread('w1', 2)}; {len(rows)} seeds, {seconds:.0f} s on one CPU core"
+    )
+
+
+def main(args: Args) -> None:
+    files = [ROOT / "algos" / f"{name}.py" for name in args.algos] or sorted((ROOT / "algos").glob("*.py"))
+    if missing := [file.stem for file in files if not file.exists()]:
+        raise SystemExit(f"no such file in algos/: {', '.join(missing)}")
+    todo = [(command, seed, args.out) for file in files for command in commands(file) for seed in args.seeds]
+    with ThreadPoolExecutor(args.jobs) as pool:
+        rows = [row for row in pool.map(lambda job: run(*job), todo) if row]
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    path, done = RESULTS / "runs.csv", {row["command"] for row in rows}
+    if path.exists():
+        rows += [row for row in csv.DictReader(path.open()) if row["command"] not in done]
+    rows.sort(key=lambda row: (row["command"], int(row["seed"])))
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    lines = [f"Made by `python scripts/expected.py`, seeds {', '.join(map(str, args.seeds))}; mean +- sd.\n"]
+    for command in sorted({row["command"] for row in rows}):
+        lines.append(f"- `python {command}`: {sentence([row for row in rows if row['command'] == command])}")
+    (RESULTS / "table.md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args))

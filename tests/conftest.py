@@ -1,0 +1,64 @@
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch: two threads on two busy cores are slower than one
+
+import pytest
+import torch
+
+from common.run import Run
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted((ROOT / "algos").glob("*.py"))
+ALGOS = {file.stem: importlib.import_module(f"algos.{file.stem}") for file in FILES}
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(params=ALGOS)
+def algo(request):
+    """The module of each algorithm in turn."""
+    return ALGOS[request.param]
+
+
+@pytest.fixture
+def inside(monkeypatch, tmp_path):
+    """inside(module, **args): the local variables of its train() when the loop would begin (G, d_step, ...)."""
+
+    class Reached(BaseException):
+        pass
+
+    def steps(self, **state):
+        raise Reached(dict(sys._getframe(1).f_locals))
+
+    def run(module, **args):
+        with monkeypatch.context() as patch:
+            patch.setattr(Run, "steps", steps)
+            with pytest.raises(Reached) as reached:
+                module.train(module.Args(**{"out": str(tmp_path), "device": "cpu", **args}))
+        return reached.value.args[0]
+
+    return run
+
+
+@pytest.fixture
+def tiny_images(tmp_path):
+    """Arguments for a folder of 40 noisy colour images, 16x16."""
+    from PIL import Image
+
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    pixels = torch.randint(256, (40, 16, 16, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    for i, image in enumerate(pixels):
+        Image.fromarray(image.numpy()).save(folder / f"{i}.png")
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path / "cache")
+    return {"dataset": "folder", "data_root": str(folder), "image_size": 16, "width": 8, "batch_size": 16}
+
+
+def script(*words, **options) -> subprocess.CompletedProcess:
+    """Runs `python words...` from the root of the repository, or from cwd=."""
+    options = {"cwd": ROOT, "capture_output": True, "text": True, "timeout": 120, **options}
+    return subprocess.run([sys.executable, *map(str, words)], **options)

@@ -1,0 +1,110 @@
+"""What only a GPU can show: the captured update does what the plain one does. Skipped where there is none."""
+
+import contextlib
+
+import pytest
+import torch
+from conftest import ALGOS
+from test_resume import contents, same
+
+from common.run import Run
+
+gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+def weights(module):
+    return torch.cat([p.detach().flatten().clone() for p in module.parameters()])
+
+
+@pytest.fixture(params=["points", "images"])
+def options(request, tiny_images):
+    return {"device": "cuda", "seed": 5, **(tiny_images if request.param == "images" else {"width": 32})}
+
+
+@gpu
+def test_graph_equals_eager(algo, inside, options):
+    """From the same state, with the same random numbers: the same losses and weights after 20 updates."""
+    results = []
+    for graph in (False, True):
+        local = inside(algo, **options)
+        update = local["run"].graph(local["update"]) if graph else local["update"]
+        torch.manual_seed(0)
+        losses = [{k: v.mean().item() for k, v in update().items()} for _ in range(20)]
+        results.append((losses, weights(local["G"]), weights(local["D"])))
+    (plain, G, D), (captured, G2, D2) = results
+    for one, two in zip(plain, captured, strict=True):
+        assert one == pytest.approx(two, rel=1e-3, abs=1e-4)
+    torch.testing.assert_close(G2, G, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(D2, D, rtol=1e-3, atol=1e-4)
+
+
+@gpu
+def test_replays_draw_anew_and_see_the_learning_rate(algo, inside, options):
+    local = inside(algo, **options)
+    update = local["run"].graph(local["update"])
+    seen = [update()["d_real"].clone() for _ in range(8)]
+    assert all(not torch.equal(a, b) for a, b in zip(seen, seen[1:], strict=False))
+    before = weights(local["G"])
+    update()
+    assert not torch.equal(weights(local["G"]), before)
+    local["lr"].zero_()
+    before = weights(local["G"])
+    update()
+    assert torch.equal(weights(local["G"]), before)
+
+
+@gpu
+def test_resume_is_exact_inside_a_graphed_run(algo, options, tmp_path, monkeypatch):
+    options |= {"steps": 24, "checkpoint_every": 10, "log_every": 8}
+    algo.train(algo.Args(**options, out=str(tmp_path / "whole")))
+
+    class Killed(BaseException):
+        pass
+
+    def killed(self, step):
+        if step == 17:
+            raise Killed
+        return due(self, step)
+
+    due = Run.due
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Run, "due", killed)
+        algo.train(algo.Args(**options, out=str(tmp_path / "broken")))
+    algo.train(algo.Args(**options, out=str(tmp_path / "broken"), resume=True))
+    (whole,), (broken,) = [list((tmp_path / name).iterdir()) for name in ("whole", "broken")]
+    assert same(contents(whole), contents(broken))
+
+
+def test_each_call_is_one_update(monkeypatch, inside):
+    """Three calls run, the fourth captures (which computes nothing) and replays, later ones replay."""
+    local = inside(ALGOS["nsgan"], width=8)
+    run, done = local["run"], []
+
+    class Graph:
+        def replay(self):
+            done.append("replay")
+
+    class Stream:
+        def wait_stream(self, other):
+            pass
+
+    @contextlib.contextmanager
+    def capture(graph):
+        yield
+        assert done.pop() == "update"  # recorded, not run
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", Stream)
+    monkeypatch.setattr(torch.cuda, "stream", contextlib.nullcontext)
+    monkeypatch.setattr(torch.cuda, "graph", capture)
+    run.device = torch.device("cuda")
+
+    def update():
+        done.append("update")
+        return {"d_loss": torch.ones(1, requires_grad=True) * 2}
+
+    graphed = run.graph(update)
+    outputs = [graphed() for _ in range(6)]
+    assert done == ["update"] * 3 + ["replay"] * 3
+    assert outputs[4] is outputs[5] and not outputs[5]["d_loss"].requires_grad
