@@ -5,12 +5,13 @@ Objective   D minimises -E log s(D(x)) - E log(1 - s(D(G(z)))); s is the sigmoid
             G minimises E log(1 - s(D(G(z)))): with the best D, its gradient is that of 2 JS(p_data, p_g)
 Remedies    Nothing: it is the game whose failures the other files remedy. Its gradient vanishes where D is sure
             that a sample is fake: the slope of the loss in the logit is -s(D(G(z))).
-Changes     .
+Changes     generator_loss
 Pitfalls    Most code called "gan" minimises -E log s(D(G(z))) instead, and so did the code of the paper itself:
             that is nsgan.py. Where D wins, g_loss goes to 0 from below and g_grad to 0: G has stopped learning,
             although a loss near its maximum looks harmless. On the ring D never wins by so much, and this loss
             keeps more modes than nsgan.py's; it fails where G starts far from the data.
-Expected    .
+Expected    python algos/gan.py
+            @0
 """
 
 import os
@@ -68,8 +69,8 @@ class Args:
     """Adam's decay rate of the mean of the gradients"""
     beta2: float = 0.999
     """Adam's decay rate of the mean of their squares"""
-    z_dim: int = 64
-    """dimension of the noise z"""
+    z_dim: int = 0
+    """dimension of the noise z; 0: 2 for points, 64 for images"""
     width: int = 64
     """points: units of each hidden layer; images: channels at half size, doubled at each next halving"""
 
@@ -157,19 +158,20 @@ def train(args: Args) -> dict[str, float]:
     data = load_data(args.dataset, args.data_root, args.image_size, run.device)
 
     # networks
-    G = Generator(args.z_dim, data.shape, args.width).to(run.device, memory_format=torch.channels_last)
+    z_dim = args.z_dim or (2 if data.shape == (2,) else 64)
+    G = Generator(z_dim, data.shape, args.width).to(run.device, memory_format=torch.channels_last)
     D = Discriminator(data.shape, args.width).to(run.device, memory_format=torch.channels_last)
     lr = torch.tensor(args.lr, device=run.device)  # a tensor, for a CUDA graph to see it fall
     adam = {"lr": lr, "betas": (args.beta1, args.beta2), "fused": True, "capturable": True}
     g_opt = torch.optim.Adam(G.parameters(), **adam)
     d_opt = torch.optim.Adam(D.parameters(), **adam)
-    z_fixed = torch.randn(2500, args.z_dim, device=run.device)  # for every picture and measurement
+    z_fixed = torch.randn(2500, z_dim, device=run.device)  # for every picture and measurement
 
     # discriminator
     def d_step():
         real = data.sample(args.batch_size)
         with torch.no_grad():
-            fake = G(torch.randn(args.batch_size, args.z_dim, device=run.device))
+            fake = G(torch.randn(args.batch_size, z_dim, device=run.device))
         d_real, d_fake = D(real), D(fake)
         d_loss = discriminator_loss(d_real, d_fake)
         d_opt.zero_grad()
@@ -179,7 +181,7 @@ def train(args: Args) -> dict[str, float]:
 
     # generator
     def g_step():
-        fake = G(torch.randn(args.batch_size, args.z_dim, device=run.device))
+        fake = G(torch.randn(args.batch_size, z_dim, device=run.device))
         g_loss = generator_loss(D(fake))
         g_opt.zero_grad()
         g_loss.backward(inputs=[*G.parameters()])  # only G learns
@@ -217,4 +219,4 @@ def train(args: Args) -> dict[str, float]:
 
 if __name__ == "__main__":
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    train(tyro.cli(Args))
+    train(tyro.cli(Args, description=__doc__.splitlines()[0]))

@@ -7,7 +7,8 @@ Objective   D minimises E D(G(z)) - E D(x) + lambda E (|grad D(x_hat)|_2 - 1)^2,
             G minimises -E D(G(z))
 Remedies    The vanishing gradient: a critic of slope 1 never flattens, however well it tells real from fake.
             Mode collapse: E D(x) - E D(G(z)) estimates W1, which charges for every mode that is not reached.
-Changes     .
+Changes     Args.steps, Args.d_steps, Args.lr, Args.beta1, Args.beta2, Args.lambda, gradient_penalty,
+            discriminator_loss, generator_loss, train.discriminator
 Pitfalls    The norm is over all of a sample, not per pixel or over the batch; eps is one number per sample; the
             fakes are detached; and no batch norm in D: the penalty is meant for each sample by itself.
             -d_loss without the penalty estimates W1 and should fall; g_loss alone says nothing, and a negative
@@ -15,7 +16,10 @@ Pitfalls    The norm is over all of a sample, not per pixel or over the batch; e
             while the penalty does not, so data scaled by a weakens it by a. Small lambda (0.1 in the official
             code's toy) sharpens early; large lambda covers all modes first and sharpens as the learning rate
             falls. The official code has beta1 0.5 and takes the G step first.
-Expected    .
+Expected    python algos/wgan_gp.py --lambda 10
+            @0
+            python algos/wgan_gp.py --lambda 10 --dataset grid --width 128
+            @1
 """
 
 import os
@@ -66,7 +70,7 @@ class Args:
     """discriminator updates per generator update"""
     batch_size: int = 128
     """real samples, and as many generated ones, per update"""
-    lr: float = 2e-3
+    lr: float = 3e-3
     """learning rate of both Adams"""
     beta1: float = 0.0
     """Adam's decay rate of the mean of the gradients"""
@@ -74,8 +78,8 @@ class Args:
     """Adam's decay rate of the mean of their squares"""
     lambda_: Annotated[float, tyro.conf.arg(name="lambda")] = 10.0
     """weight of the gradient penalty"""
-    z_dim: int = 64
-    """dimension of the noise z"""
+    z_dim: int = 0
+    """dimension of the noise z; 0: 2 for points, 64 for images"""
     width: int = 64
     """points: units of each hidden layer; images: channels at half size, doubled at each next halving"""
 
@@ -174,19 +178,20 @@ def train(args: Args) -> dict[str, float]:
     data = load_data(args.dataset, args.data_root, args.image_size, run.device)
 
     # networks
-    G = Generator(args.z_dim, data.shape, args.width).to(run.device, memory_format=torch.channels_last)
+    z_dim = args.z_dim or (2 if data.shape == (2,) else 64)
+    G = Generator(z_dim, data.shape, args.width).to(run.device, memory_format=torch.channels_last)
     D = Discriminator(data.shape, args.width).to(run.device, memory_format=torch.channels_last)
     lr = torch.tensor(args.lr, device=run.device)  # a tensor, for a CUDA graph to see it fall
     adam = {"lr": lr, "betas": (args.beta1, args.beta2), "fused": True, "capturable": True}
     g_opt = torch.optim.Adam(G.parameters(), **adam)
     d_opt = torch.optim.Adam(D.parameters(), **adam)
-    z_fixed = torch.randn(2500, args.z_dim, device=run.device)  # for every picture and measurement
+    z_fixed = torch.randn(2500, z_dim, device=run.device)  # for every picture and measurement
 
     # discriminator
     def d_step():
         real = data.sample(args.batch_size)
         with torch.no_grad():
-            fake = G(torch.randn(args.batch_size, args.z_dim, device=run.device))
+            fake = G(torch.randn(args.batch_size, z_dim, device=run.device))
         d_real, d_fake = D(real), D(fake)
         gp = gradient_penalty(D, real, fake)
         d_loss = discriminator_loss(d_real, d_fake) + args.lambda_ * gp
@@ -197,7 +202,7 @@ def train(args: Args) -> dict[str, float]:
 
     # generator
     def g_step():
-        fake = G(torch.randn(args.batch_size, args.z_dim, device=run.device))
+        fake = G(torch.randn(args.batch_size, z_dim, device=run.device))
         g_loss = generator_loss(D(fake))
         g_opt.zero_grad()
         g_loss.backward(inputs=[*G.parameters()])  # only G learns
@@ -235,4 +240,4 @@ def train(args: Args) -> dict[str, float]:
 
 if __name__ == "__main__":
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    train(tyro.cli(Args))
+    train(tyro.cli(Args, description=__doc__.splitlines()[0]))

@@ -50,6 +50,8 @@ class Images:
     def __init__(self, images: Tensor, device: torch.device, stack: int = 1):
         fits = device.type != "cuda" or images.nbytes < 0.5 * torch.cuda.mem_get_info(device)[0]
         self.images = images.to(device) if fits else images
+        if not fits:
+            print(f"{images.nbytes / 1e9:.1f} GB of images stay in the host's memory: no CUDA graph")
         self.device, self.stack, self.on_device = device, stack, fits
         self.shape = (images.shape[1] * stack, *images.shape[2:])
 
@@ -104,7 +106,7 @@ def _torchvision(name: str, root: str, image_size: int) -> Tensor:
         images = F.pad(images, (2, 2, 2, 2))
     if images.shape[-1] != image_size:
         images = F.interpolate(images, (image_size, image_size), mode="bilinear", antialias=True)
-    return images.contiguous()
+    return images
 
 
 def _folder(root: Path, image_size: int) -> Tensor:
@@ -119,9 +121,11 @@ def _folder(root: Path, image_size: int) -> Tensor:
     if not root.is_dir():
         raise SystemExit(f"no folder of images at {root}: name one with --data-root")
     endings = {ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    files = sorted(file for file in root.rglob("*") if file.suffix.lower() in endings and file.is_file())
+    tree = os.walk(root, followlinks=True)
+    files = sorted(Path(folder, name) for folder, _, names in tree for name in names)
+    files = [file for file in files if file.suffix.lower() in endings and file.is_file()]
     if not files:
-        raise SystemExit(f"no images below {root}; known are {' '.join(sorted(endings))}")
+        raise SystemExit(f"no images below {root}: nothing there has the ending of a format that Pillow reads")
     about = [(str(file.relative_to(root)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     key = hashlib.sha256(repr((str(root.resolve()), image_size, about)).encode()).hexdigest()[:16]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cleangan"

@@ -21,7 +21,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-AT_LEAST_ONE = {"steps", "batch_size", "d_steps", "z_dim", "width", "log_every", "checkpoint_every"}
+AT_LEAST_ONE = {"steps", "batch_size", "d_steps", "width", "log_every", "checkpoint_every"}
 NO_ACCOUNT = """--track needs a Weights & Biases account, and none is set up here. Three ways forward:
   wandb login                      once, then the same command again
   WANDB_MODE=offline python ...    records here; `wandb sync` uploads it later

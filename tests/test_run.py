@@ -138,7 +138,7 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("flag", "value"),
     [
-        ("steps", 0), ("batch_size", 0), ("d_steps", 0), ("z_dim", 0), ("width", -1), ("seed", -1), ("log_every", 0),
+        ("steps", 0), ("batch_size", 0), ("d_steps", 0), ("z_dim", -1), ("width", -1), ("seed", -1), ("log_every", 0),
         ("checkpoint_every", 0), ("lr", 0.0), ("lr", -1e-3), ("lr", math.nan), ("lr", math.inf), ("beta1", 1.0),
         ("beta2", -0.1), ("image_size", 48), ("image_size", 8), ("lambda_", -1.0), ("lambda_", math.nan),
     ],
