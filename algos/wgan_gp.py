@@ -11,11 +11,11 @@ Changes     Args.steps, Args.d_steps, Args.lr, Args.beta1, Args.beta2, Args.lamb
             discriminator_loss, generator_loss, train.discriminator
 Pitfalls    The norm is over all of a sample, not per pixel or over the batch; eps is one number per sample; the
             fakes are detached; and no batch norm in D: the penalty is meant for each sample by itself.
-            -d_loss without the penalty estimates W1 and should fall; g_loss alone says nothing, and a negative
-            loss is normal. lambda is relative to the scale of the data: D(x) grows in proportion to distances
-            while the penalty does not, so data scaled by a weakens it by a. Small lambda (0.1 in the official
-            code's toy) sharpens early; large lambda covers all modes first and sharpens as the learning rate
-            falls. The official code has beta1 0.5 and takes the G step first.
+            -d_loss without the penalty estimates W1 where gp is near 0, and then falls as G learns; g_loss alone
+            says nothing, and a negative loss is normal. lambda is relative to the scale of the data: a times
+            larger data with lambda is the same game as the data with lambda / a. A small lambda (0.1 in the
+            official code's toy) still covers the ring, but gp stays near 1 for long: d_loss is not W1 then.
+            Deviations: lr 3e-3 falling to zero, for points; the official code has beta1 0.5 and G's step first.
 Expected    python algos/wgan_gp.py --lambda 10
             @0
             python algos/wgan_gp.py --lambda 10 --dataset grid --width 128

@@ -4,7 +4,8 @@
     python scripts/expected.py wgan_gp --jobs 4   # one file, four runs at a time
 
 A finished run is not repeated and a broken one goes on, so the command can be given again at any time. Writes
-results/expected/runs.csv (one row per run) and table.md (one sentence per command, as the headers quote it).
+results/expected/runs.csv (one row per run), table.md (one sentence per command, as the headers quote it) and the
+film of the first seed of each command.
 """
 
 import ast
@@ -12,6 +13,7 @@ import csv
 import json
 import re
 import shlex
+import shutil
 import statistics
 import subprocess
 import sys
@@ -46,20 +48,10 @@ def commands(file: Path) -> list[str]:
 
 def run(command: str, seed: int, out: str) -> dict | None:
     """The row of one run, or None if it failed."""
-    words = [
-        sys.executable,
-        *shlex.split(command),
-        "--seed",
-        str(seed),
-        "--out",
-        out,
-        "--resume",
-        "--device",
-        "cpu",
-    ]
     folders = ROOT / out / re.sub(r"\W+", "-", command).strip("-")
-    words[words.index("--out") + 1] = str(folders)
+    options = ["--seed", str(seed), "--out", str(folders), "--device", "cpu", "--resume"]
     print(f"python {command} --seed {seed}", flush=True)
+    words = [sys.executable, *shlex.split(command), *options]
     ended = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
     if ended.returncode:
         print(f"failed: {command} --seed {seed}\n{ended.stderr}", file=sys.stderr)
@@ -67,6 +59,8 @@ def run(command: str, seed: int, out: str) -> dict | None:
     (folder,) = [result.parent for result in folders.glob(f"*-s{seed}/result.json")]
     result = json.loads((folder / "result.json").read_text())
     log = [json.loads(row) for row in (folder / "metrics.jsonl").read_text().splitlines()]
+    if seed == Args.seeds[0]:
+        shutil.copy(folder / "training.gif", RESULTS / f"{folder.name.rpartition('-s')[0]}.gif")
     result["coverage_max"] = max(row["coverage"] for row in log)
     config = json.loads((folder / "config.json").read_text())
     row = {"command": command, "seed": seed} | {name: result[name] for name in NUMBERS}
@@ -95,9 +89,9 @@ def main(args: Args) -> None:
     if missing := [file.stem for file in files if not file.exists()]:
         raise SystemExit(f"no such file in algos/: {', '.join(missing)}")
     todo = [(command, seed, args.out) for file in files for command in commands(file) for seed in args.seeds]
+    RESULTS.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(args.jobs) as pool:
         rows = [row for row in pool.map(lambda job: run(*job), todo) if row]
-    RESULTS.mkdir(parents=True, exist_ok=True)
     path, done = RESULTS / "runs.csv", {row["command"] for row in rows}
     if path.exists():
         rows += [row for row in csv.DictReader(path.open()) if row["command"] not in done]

@@ -83,3 +83,19 @@ def test_gradient_equals_finite_differences(penalty):
         return penalty(lambda x: (torch.tanh(x @ w1.T + b1) @ w2.T).squeeze(1), real, fake)
 
     assert torch.autograd.gradcheck(value, weights)
+
+
+def test_larger_data_is_a_smaller_lambda():
+    """For data a times as large, with D(x / a) a in place of D(x), the whole loss is a times that of lambda / a."""
+    module, a, lambda_ = ALGOS["wgan_gp"], 5.0, 10.0
+    real, fake = samples(8, 2)
+    D = nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 1), nn.Flatten(0))
+
+    def loss(critic, real, fake, weight):
+        torch.manual_seed(0)
+        return module.discriminator_loss(critic(real), critic(fake)) + weight * module.gradient_penalty(
+            critic, real, fake
+        )
+
+    large = loss(lambda x: a * D(x / a), a * real, a * fake, lambda_)
+    torch.testing.assert_close(large, a * loss(D, real, fake, lambda_ / a), rtol=1e-4, atol=1e-5)
