@@ -136,8 +136,7 @@ class Discriminator(nn.Module):
         w = width
         layers = [nn.Conv2d(channels, w, 4, 2, 1), nn.LeakyReLU(0.2)]  # [B, w, 16, 16]
         while size > 8:
-            layers += [nn.Conv2d(w, 2 * w, 4, 2, 1)]  # [B, 2w, 8, 8], [B, 4w, 4, 4]
-            layers += [nn.GroupNorm(1, 2 * w), nn.LeakyReLU(0.2)]
+            layers += [nn.Conv2d(w, 2 * w, 4, 2, 1), nn.LeakyReLU(0.2)]  # [B, 2w, 8, 8], [B, 4w, 4, 4]
             w, size = 2 * w, size // 2
         layers += [nn.Conv2d(w, 1, 4), nn.Flatten()]  # [B, 1]
         self.net = nn.Sequential(*layers)
