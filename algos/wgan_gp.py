@@ -18,7 +18,7 @@ Pitfalls    The norm is over all of a sample, not per pixel or over the batch; e
             Deviations: lr 3e-3 falling to zero, for points; the official code has beta1 0.5 and G's step first.
 Expected    python algos/wgan_gp.py --lambda 10
             @0
-            python algos/wgan_gp.py --lambda 10 --dataset grid --width 128
+            python algos/wgan_gp.py --lambda 10 --dataset grid --width 128 --z-dim 64 --lr 2e-3
             @1
 """
 
