@@ -58,6 +58,23 @@ def tiny_images(tmp_path):
     return {"dataset": "folder", "data_root": str(folder), "image_size": 16, "width": 8, "batch_size": 16}
 
 
+def break_at(step, algo, args, monkeypatch):
+    """Trains until just after the update of `step`, then breaks off as if the process had been killed."""
+
+    class Killed(BaseException):
+        pass
+
+    def killed(self, now):
+        if now == step:
+            raise Killed
+        return due(self, now)
+
+    due = Run.due
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Run, "due", killed)
+        algo.train(args)
+
+
 def script(*words, **options) -> subprocess.CompletedProcess:
     """Runs `python words...` from the root of the repository, or from cwd=."""
     options = {"cwd": ROOT, "capture_output": True, "text": True, "timeout": 120, **options}

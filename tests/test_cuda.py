@@ -4,10 +4,8 @@ import contextlib
 
 import pytest
 import torch
-from conftest import ALGOS
+from conftest import ALGOS, break_at
 from test_resume import contents, same
-
-from common.run import Run
 
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -57,19 +55,7 @@ def test_replays_draw_anew_and_see_the_learning_rate(algo, inside, options):
 def test_resume_is_exact_inside_a_graphed_run(algo, options, tmp_path, monkeypatch):
     options |= {"steps": 24, "checkpoint_every": 10, "log_every": 8}
     algo.train(algo.Args(**options, out=str(tmp_path / "whole")))
-
-    class Killed(BaseException):
-        pass
-
-    def killed(self, step):
-        if step == 17:
-            raise Killed
-        return due(self, step)
-
-    due = Run.due
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(Run, "due", killed)
-        algo.train(algo.Args(**options, out=str(tmp_path / "broken")))
+    break_at(17, algo, algo.Args(**options, out=str(tmp_path / "broken")), monkeypatch)
     algo.train(algo.Args(**options, out=str(tmp_path / "broken"), resume=True))
     (whole,), (broken,) = [list((tmp_path / name).iterdir()) for name in ("whole", "broken")]
     assert same(contents(whole), contents(broken))

@@ -9,9 +9,7 @@ import time
 
 import pytest
 import torch
-from conftest import ROOT, script
-
-from common.run import Run
+from conftest import ROOT, break_at, script
 
 
 def same(a, b):
@@ -52,19 +50,7 @@ def test_resume_is_exact_for_every_algorithm(algo, images, tmp_path, tiny_images
     options = {"steps": 12, "checkpoint_every": 5, "log_every": 4, "device": "cpu", "seed": 4}
     options |= tiny_images if images else {"width": 16}
     algo.train(algo.Args(**options, out=str(tmp_path / "whole")))
-
-    class Killed(BaseException):
-        pass
-
-    def killed(self, step):
-        if step == 9:
-            raise Killed
-        return due(self, step)
-
-    due = Run.due
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(Run, "due", killed)
-        algo.train(algo.Args(**options, out=str(tmp_path / "broken")))
+    break_at(9, algo, algo.Args(**options, out=str(tmp_path / "broken")), monkeypatch)
     torch.randn(100)
     algo.train(algo.Args(**options, out=str(tmp_path / "broken"), resume=True))
 
