@@ -21,6 +21,11 @@ def evaluate(data, fake: Tensor, final: bool = False) -> dict[str, float | None]
     return numbers | {"w1": wasserstein(real[:1000], fake[:1000])} if final else numbers
 
 
+def distances(x: Tensor, y: Tensor) -> Tensor:
+    """Euclidean distances [n, m] of points [n, d] and [m, d], without the rounding of a matrix product (TF32)."""
+    return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
+
+
 def mode_statistics(points: Tensor, modes: Tensor, std: float) -> dict[str, float | None]:
     """How points [n, 2] spread over a mixture of equal Gaussians with means modes [K, 2] and deviation std.
 
@@ -32,7 +37,7 @@ def mode_statistics(points: Tensor, modes: Tensor, std: float) -> dict[str, floa
       modes         modes with at least one such point
       reverse_kl    KL from the shares of such points to uniform, in nats; None if there is no such point
     """
-    distance, nearest = torch.cdist(points, modes).min(dim=1)
+    distance, nearest = distances(points, modes).min(dim=1)
     share = torch.bincount(nearest, minlength=len(modes)).double() / len(points)
     good = distance < 3 * std
     hits = torch.bincount(nearest[good], minlength=len(modes)).double()
@@ -58,7 +63,7 @@ def wasserstein(x: Tensor, y: Tensor) -> float:
     """
     from scipy.optimize import linear_sum_assignment
 
-    cost = torch.cdist(x.double(), y.double(), compute_mode="donot_use_mm_for_euclid_dist").cpu().numpy()
+    cost = distances(x.double(), y.double()).cpu().numpy()
     return float(cost[linear_sum_assignment(cost)].mean()) if math.isfinite(cost.sum()) else math.nan
 
 

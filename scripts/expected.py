@@ -10,6 +10,8 @@ film of the first seed of each command.
 
 import ast
 import csv
+import hashlib
+import importlib
 import json
 import re
 import shlex
@@ -18,13 +20,14 @@ import statistics
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import tyro
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results" / "expected"
+sys.path.insert(0, str(ROOT))
 NUMBERS = ["coverage", "coverage_max", "js", "high_quality", "modes", "reverse_kl", "w1"]
 
 
@@ -32,7 +35,7 @@ NUMBERS = ["coverage", "coverage_max", "js", "high_quality", "modes", "reverse_k
 class Args:
     algos: tyro.conf.Positional[tuple[str, ...]] = ()
     """files of algos/ without .py; none for all"""
-    seeds: tuple[int, ...] = (11, 12, 13, 14, 15)
+    seeds: tuple[int, ...] = (21, 22, 23, 24, 25)
     """seeds that no setting was chosen on"""
     jobs: int = 1
     """runs at a time"""
@@ -46,8 +49,17 @@ def commands(file: Path) -> list[str]:
     return [command.strip() for command in re.findall(r"python (algos/.*)", expected)]
 
 
-def run(command: str, seed: int, out: str) -> dict | None:
-    """The row of one run, or None if it failed."""
+def settings(command: str) -> str:
+    """A fingerprint of all arguments of a command but the seed and the places, so that stale results are noticed."""
+    file, *words = shlex.split(command)
+    module = importlib.import_module(file.removesuffix(".py").replace("/", "."))
+    args = asdict(tyro.cli(module.Args, args=words))
+    args = {name: value for name, value in args.items() if name not in ("seed", "out", "device", "resume", "track")}
+    return hashlib.sha256(json.dumps(args).encode()).hexdigest()[:8]
+
+
+def run(command: str, seed: int, out: str, film: bool) -> dict | None:
+    """The row of one run, or None if it failed. With film, its film goes to the results."""
     folders = ROOT / out / re.sub(r"\W+", "-", command).strip("-")
     options = ["--seed", str(seed), "--out", str(folders), "--device", "cpu", "--resume"]
     print(f"python {command} --seed {seed}", flush=True)
@@ -56,15 +68,19 @@ def run(command: str, seed: int, out: str) -> dict | None:
     if ended.returncode:
         print(f"failed: {command} --seed {seed}\n{ended.stderr}", file=sys.stderr)
         return None
-    (folder,) = [result.parent for result in folders.glob(f"*-s{seed}/result.json")]
+    last = ended.stdout.splitlines()[-1]  # either way, it names the folder
+    folder = Path(
+        last.removeprefix("numbers, pictures and checkpoint: ").removesuffix(" is finished: nothing to resume")
+    )
+    if film:
+        shutil.copy(folder / "training.gif", RESULTS / f"{folder.name.rpartition('-s')[0]}.gif")
     result = json.loads((folder / "result.json").read_text())
     log = [json.loads(row) for row in (folder / "metrics.jsonl").read_text().splitlines()]
-    if seed == Args.seeds[0]:
-        shutil.copy(folder / "training.gif", RESULTS / f"{folder.name.rpartition('-s')[0]}.gif")
     result["coverage_max"] = max(row["coverage"] for row in log)
     config = json.loads((folder / "config.json").read_text())
-    row = {"command": command, "seed": seed} | {name: result[name] for name in NUMBERS}
-    row |= {"seconds": round(result["seconds"]), "device": config["device"], "torch": config["torch"]}
+    row = {"command": command, "settings": settings(command), "seed": seed}
+    row |= {name: result[name] for name in NUMBERS} | {"seconds": round(result["seconds"])}
+    row |= {"device": config["device"], "torch": config["torch"]}
     return {name: round(value, 5) if isinstance(value, float) else value for name, value in row.items()}
 
 
@@ -88,10 +104,12 @@ def main(args: Args) -> None:
     files = [ROOT / "algos" / f"{name}.py" for name in args.algos] or sorted((ROOT / "algos").glob("*.py"))
     if missing := [file.stem for file in files if not file.exists()]:
         raise SystemExit(f"no such file in algos/: {', '.join(missing)}")
-    todo = [(command, seed, args.out) for file in files for command in commands(file) for seed in args.seeds]
+    todo = [(c, seed, args.out, seed == args.seeds[0]) for file in files for c in commands(file) for seed in args.seeds]
     RESULTS.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(args.jobs) as pool:
         rows = [row for row in pool.map(lambda job: run(*job), todo) if row]
+    if len(rows) < len(todo):
+        raise SystemExit(f"{len(todo) - len(rows)} of {len(todo)} runs failed: nothing is written")
     path, done = RESULTS / "runs.csv", {row["command"] for row in rows}
     if path.exists():
         rows += [row for row in csv.DictReader(path.open()) if row["command"] not in done]
@@ -100,7 +118,7 @@ def main(args: Args) -> None:
         writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    lines = [f"Made by `python scripts/expected.py`, seeds {', '.join(map(str, args.seeds))}; mean +- sd.\n"]
+    lines = ["Made by `python scripts/expected.py`; mean +- standard deviation over the seeds.\n"]
     for command in sorted({row["command"] for row in rows}):
         lines.append(f"- `python {command}`: {sentence([row for row in rows if row['command'] == command])}")
     (RESULTS / "table.md").write_text("\n".join(lines) + "\n")
