@@ -115,7 +115,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Maps samples [B, *shape] to logits [B], high = real, each regardless of the rest of the batch."""
+    """Maps samples [B, *shape] to scores [B], high = real, each regardless of the rest of the batch."""
 
     def __init__(self, shape: tuple[int, ...], width: int):
         super().__init__()
@@ -171,7 +171,8 @@ def train(args: Args) -> dict[str, float]:
     adam = {"lr": lr, "betas": (args.beta1, args.beta2), "fused": True, "capturable": True}
     g_opt = torch.optim.Adam(G.parameters(), **adam)
     d_opt = torch.optim.Adam(D.parameters(), **adam)
-    z_fixed = torch.randn(2500, z_dim, device=run.device)  # for every picture and measurement
+    n = 2500 if data.shape == (2,) else 1000  # samples per measurement, always from the same noise
+    z_fixed = torch.randn(n, z_dim, device=run.device)
 
     # discriminator
     def d_step():
@@ -218,9 +219,9 @@ def train(args: Args) -> dict[str, float]:
         # log
         if run.due(step):
             fake = generate()
-            numbers["g_grad"] = nn.utils.get_total_norm([p.grad for p in G.parameters()])
-            run.log(step, numbers | evaluate(data, fake), data, fake)
-    return run.finish(evaluate(data, generate(), final=True), evaluate(data, data.sample(2500), final=True))
+            g_grad = nn.utils.get_total_norm([p.grad for p in G.parameters()])
+            run.log(step, {**numbers, "g_grad": g_grad, **evaluate(data, fake)}, data, fake)
+    return run.finish(evaluate(data, generate(), final=True), evaluate(data, data.sample(n), final=True))
 
 
 if __name__ == "__main__":

@@ -121,10 +121,14 @@ def _folder(root: Path, image_size: int) -> Tensor:
     if not root.is_dir():
         raise SystemExit(f"no folder of images at {root}: name one with --data-root")
     endings = {ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    tree = os.walk(root, followlinks=True)
-    files = sorted(Path(folder, name) for folder, _, names in tree for name in names)
-    files = [file for file in files if file.suffix.lower() in endings and file.is_file()]
-    if not files:
+    seen, files = set(), []
+    for folder, subfolders, names in os.walk(root, followlinks=True):
+        if (real := os.path.realpath(folder)) in seen:  # a link back
+            subfolders.clear()
+            continue
+        seen.add(real)
+        files += [file for file in (Path(folder, name) for name in names) if file.suffix.lower() in endings]
+    if not (files := sorted(file for file in files if file.is_file())):
         raise SystemExit(f"no images below {root}: nothing there has the ending of a format that Pillow reads")
     about = [(str(file.relative_to(root)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     key = hashlib.sha256(repr((str(root.resolve()), image_size, about)).encode()).hexdigest()[:16]
@@ -160,7 +164,7 @@ def _folder(root: Path, image_size: int) -> Tensor:
             count = len(files) - len(failed)
             if failed:
                 lost = f"{len(failed)} of {len(files)} files below {root} are unreadable and skipped:"
-                print(lost, *failed[:9], sep="\n  ")
+                print(lost, *failed[:20], *["..."] * (len(failed) > 20), sep="\n  ")
             if not count:
                 raise SystemExit(f"no image below {root} can be read")
             found = [cache / f"{key}-{count}x{1 if grey else 3}x{image_size}x{image_size}"]

@@ -20,8 +20,10 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 AT_LEAST_ONE = {"steps", "batch_size", "d_steps", "width", "log_every", "checkpoint_every"}
+THREADS = torch.get_num_threads()
 NO_ACCOUNT = """--track needs a Weights & Biases account, and none is set up here. Three ways forward:
   wandb login                      once, then the same command again
   WANDB_MODE=offline python ...    records here; `wandb sync` uploads it later
@@ -39,12 +41,12 @@ class Run:
         self.title = f"{self.algo} on {args.dataset}"
         check(args)
         self.device = pick_device(args.device)
+        points = args.dataset in ("ring", "grid")
+        torch.set_num_threads(1 if points else THREADS)  # for small matrices more are slower, and change the digits
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)
-            torch.set_float32_matmul_precision("high")  # TF32
+            torch.set_float32_matmul_precision("highest" if points else "high")  # TF32 is too coarse for points
             torch.backends.cudnn.deterministic = True  # else a resumed run would differ from an unbroken one
-        elif args.dataset in ("ring", "grid"):
-            torch.set_num_threads(1)  # more are slower for such small matrices, and change the last digits
         torch.manual_seed(args.seed)
         may_differ = ("resume", "track", "device", "out")  # between a run and its resumption
         self.settings = {name: value for name, value in asdict(args).items() if name not in may_differ}
@@ -66,18 +68,21 @@ class Run:
             return update
         graph, stream, calls, outputs = torch.cuda.CUDAGraph(), torch.cuda.Stream(), 0, {}
 
+        def detached():  # no autograd graph of an earlier update may live on into the capture
+            return {name: number.detach() for name, number in update().items()}
+
         def replay():
             nonlocal calls, outputs
             calls += 1
             if calls <= 3:
                 stream.wait_stream(torch.cuda.current_stream())
                 with torch.cuda.stream(stream):
-                    outputs = update()
+                    outputs = detached()
                 torch.cuda.current_stream().wait_stream(stream)
                 return outputs
             if calls == 4:
                 with torch.cuda.graph(graph):
-                    outputs = {name: number.detach() for name, number in update().items()}
+                    outputs = detached()
             graph.replay()
             return outputs
 
@@ -142,9 +147,11 @@ class Run:
         """Writes result.json and, for points, training.gif; prints `numbers` beside an exact sampler's."""
         result = json.loads((self.folder / "metrics.jsonl").read_text().splitlines()[-1]) | numbers
         if self.args.dataset in ("ring", "grid"):
-            frames = [Image.open(file) for file in sorted((self.folder / "samples").glob("*.png"))]
-            wait = [150] * (len(frames) - 1) + [3000]  # milliseconds
-            gif = encode(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=wait, loop=0)
+            files = sorted((self.folder / "samples").glob("*.png"), key=lambda file: int(file.stem))
+            files = files[:: math.ceil(len(files) / 200)] + files[-1:]  # at most 200 frames, and the last
+            frames = (Image.open(file).copy() for file in files)
+            wait = [150] * (len(files) - 1) + [3000]  # milliseconds
+            gif = encode(next(frames), "GIF", save_all=True, append_images=frames, duration=wait, loop=0)
             self._write("training.gif", gif)
         everything = {**result, "seconds": self.seconds, "exact_sampler": exact}
         self._write("result.json", json.dumps(everything, indent=2).encode())
@@ -208,11 +215,11 @@ class Run:
         return done
 
     def _save(self, step: int, state: dict) -> None:
-        for name, part in state.items():
-            if isinstance(part, torch.nn.Module) and not all(p.isfinite().all() for p in part.parameters()):
-                self._diverged(step, f"weights of {name} are not finite")
         saved = {"algo": self.algo, "step": step, "seconds": self.seconds, "rng": torch.get_rng_state()}
         saved["state"] = {k: v if isinstance(v, Tensor) else v.state_dict() for k, v in state.items()}
+        for name, part in saved["state"].items():
+            if not all(leaf.isfinite().all() for leaf in tree_leaves(part) if isinstance(leaf, Tensor)):
+                self._diverged(step, f"{name} is not finite")
         if self.device.type == "cuda":
             saved["cuda_rng"] = torch.cuda.get_rng_state(self.device)
         buffer = io.BytesIO()
@@ -252,8 +259,12 @@ class Run:
                     if file.write(content) < len(content):
                         file.truncate(end)
                         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                    os.fsync(file.fileno())  # on the disk before the checkpoint that follows it
             else:
-                temporary.write_bytes(content)
+                with open(temporary, "wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
                 os.replace(temporary, path)
         except OSError as error:
             temporary.unlink(missing_ok=True)
@@ -262,7 +273,7 @@ class Run:
     def _diverged(self, step: int, what: str) -> None:
         kept = "the last good checkpoint is" if (self.folder / "checkpoint.pt").exists() else "no checkpoint yet"
         hint = "try a lower --lr, a lower --beta1, more --d-steps or another --seed"
-        raise SystemExit(f"{self.title} diverged at step {step}: {what}\n{hint}; {kept} in {self.folder}")
+        raise SystemExit(f"{self.title} diverged by step {step}: {what}\n{hint}; {kept} in {self.folder}")
 
     @contextlib.contextmanager
     def _signals(self):
@@ -290,7 +301,9 @@ def check(args) -> None:
         if name in AT_LEAST_ONE:
             wrong, rule = value < 1, "1 or more"
         elif name == "lr":
-            wrong, rule = wrong or value == 0, "finite and greater than 0"
+            wrong, rule = not 0 < value <= 1, "greater than 0 and at most 1"
+        elif name == "seed":
+            wrong, rule = not 0 <= value < 2**63, "from 0 to 2**63 - 1"
         elif name in ("beta1", "beta2"):
             wrong, rule = wrong or value >= 1, "from 0 to less than 1"
         elif name == "image_size":
@@ -303,6 +316,8 @@ def pick_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
+        if torch.device(name).type not in ("cpu", "cuda"):
+            raise RuntimeError("there are auto, cpu and cuda")
         return torch.empty(1, device=name).device
     except (RuntimeError, AssertionError) as error:
         raise SystemExit(f"--device {name}: not on this machine ({str(error).splitlines()[0]})") from None

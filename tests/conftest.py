@@ -45,7 +45,7 @@ def inside(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def tiny_images(tmp_path):
+def tiny_images(tmp_path, monkeypatch):
     """Arguments for a folder of 40 noisy colour images, 16x16."""
     from PIL import Image
 
@@ -54,7 +54,7 @@ def tiny_images(tmp_path):
     pixels = torch.randint(256, (40, 16, 16, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     for i, image in enumerate(pixels):
         Image.fromarray(image.numpy()).save(folder / f"{i}.png")
-    os.environ["XDG_CACHE_HOME"] = str(tmp_path / "cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return {"dataset": "folder", "data_root": str(folder), "image_size": 16, "width": 8, "batch_size": 16}
 
 

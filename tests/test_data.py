@@ -414,6 +414,7 @@ def test_linked_folders_are_followed(tmp_path):
     Image.new("RGB", (16, 16), RED).save(tmp_path / "elsewhere" / "a.png")
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "class").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "loop").symlink_to(tmp_path / "images")  # and back: once is enough
     assert load_data("folder", tmp_path / "images", 16).images.shape == (1, 3, 16, 16)
 
 

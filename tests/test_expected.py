@@ -17,9 +17,10 @@ COMMANDS = [(file, command) for file in FILES for command in expected.commands(f
 def test_header_and_readme_quote_the_results(file, command):
     rows = [row for row in ROWS if row["command"] == command]
     assert len({row["seed"] for row in rows}) == len(rows) >= 5
+    assert {row["settings"] for row in rows} == {expected.settings(command)}  # the defaults have not changed since
     sentence = expected.sentence(rows)
-    assert sentence in " ".join(file.read_text().split())
-    assert sentence in " ".join((ROOT / "README.md").read_text().split())
+    assert f"python {command} {sentence}" in " ".join(file.read_text().split())
+    assert f"| `python {command}` | {sentence} |" in (ROOT / "README.md").read_text().splitlines()
 
 
 def test_every_file_has_a_command_and_every_result_one():

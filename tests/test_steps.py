@@ -80,7 +80,7 @@ def test_learning_rate_is_the_tensor_of_both_optimisers(local):
 
 
 def test_update_never_waits_for_the_device(local):
-    """No copy to the host, no shape that depends on values: neither by dispatch, nor where there are no values."""
+    """No number read by Python and no shape that depends on values: by dispatch, and on tensors without values."""
     seen = set()
 
     class Count(TorchDispatchMode):
