@@ -59,29 +59,35 @@ def test_a_run_on_images_leaves_a_grid(algo, tmp_path, tiny_images):
     assert result["swd"] > 0 and "coverage" not in result and not (folder / "training.gif").exists()
 
 
-def test_numbers_in_the_log_are_those_of_the_step(inside, tmp_path):
-    """g_grad is the norm of the gradient in G's weights, d_real the mean over the batch."""
+def test_numbers_in_the_log_are_those_of_the_step(algo, tmp_path, monkeypatch):
+    """g_grad is the norm of the gradient in all of G's weights, d_real and d_fake are means over the batch."""
+    expected = {}
+    log = Run.log
+
+    def record(self, step, numbers, data, fake):
+        G = sys._getframe(1).f_locals["G"]
+        expected["g_grad"] = torch.cat([p.grad.flatten() for p in G.parameters()]).norm().item()
+        for name in ("d_real", "d_fake"):
+            assert numbers[name].shape == (128,)
+            expected[name] = sum(numbers[name].tolist()) / 128
+        log(self, step, numbers, data, fake)
+
+    monkeypatch.setattr(Run, "log", record)
+    result = algo.train(args(algo, tmp_path, steps=3, log_every=3))
+    assert {name: result[name] for name in expected} == pytest.approx(expected, rel=1e-4, abs=1e-6)
+    assert expected["g_grad"] > 0
+
+
+def test_points_use_one_thread_and_images_all_even_after_points(tmp_path, monkeypatch):
     from algos import nsgan
 
-    local = inside(nsgan, width=8)
-    torch.manual_seed(0)
-    numbers = local["update"]()
-    G = local["G"]
-    expected = torch.cat([p.grad.flatten() for p in G.parameters()]).norm().item()
-
-    logged = {}
-    run = local["run"]
-    run.speed, run.bar, run.folder = (
-        1.0,
-        type("Bar", (), {"disable": True, "set_postfix_str": print}),
-        tmp_path,
-    )
-    (tmp_path / "samples").mkdir()
-    numbers["g_grad"] = torch.nn.utils.get_total_norm([p.grad for p in G.parameters()])
-    run.log(2, {**numbers, "coverage": 0, "high_quality": 0.0}, local["data"], local["generate"]())
-    logged = json.loads((tmp_path / "metrics.jsonl").read_text())
-    assert logged["g_grad"] == pytest.approx(expected, rel=1e-5)
-    assert logged["d_real"] == pytest.approx(numbers["d_real"].mean().item())
+    monkeypatch.setattr("common.run.THREADS", 2)
+    try:
+        for dataset, threads in [("ring", 1), ("mnist", 2), ("grid", 1)]:
+            Run("x.py", args(nsgan, tmp_path, dataset=dataset))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(1)
 
 
 def test_a_long_film_opens_few_files_and_keeps_the_order_and_the_last(tmp_path):
