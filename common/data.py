@@ -164,7 +164,7 @@ def _folder(root: Path, image_size: int) -> Tensor:
             count = len(files) - len(failed)
             if failed:
                 lost = f"{len(failed)} of {len(files)} files below {root} are unreadable and skipped:"
-                print(lost, *failed[:20], *["..."] * (len(failed) > 20), sep="\n  ")
+                print(lost, *failed, sep="\n  ")
             if not count:
                 raise SystemExit(f"no image below {root} can be read")
             found = [cache / f"{key}-{count}x{1 if grey else 3}x{image_size}x{image_size}"]
