@@ -71,7 +71,7 @@ class Args:
     batch_size: int = 128
     """real samples, and as many generated ones, per update"""
     lr: float = 1e-3
-    """learning rate of both Adams"""
+    """learning rate of both optimisers"""
     beta1: float = 0.5
     """Adam's decay rate of the mean of the gradients"""
     beta2: float = 0.999

@@ -22,7 +22,8 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-AT_LEAST_ONE = {"steps", "batch_size", "d_steps", "width", "log_every", "checkpoint_every"}
+AT_LEAST_ONE = {"steps", "batch_size", "d_steps", "width", "log_every", "checkpoint_every", "packing"}
+ANY_SIGN = {"a", "b", "c"}  # LSGAN's codes
 THREADS = torch.get_num_threads()
 NO_ACCOUNT = """--track needs a Weights & Biases account, and none is set up here. Three ways forward:
   wandb login                      once, then the same command again
@@ -298,7 +299,9 @@ def check(args) -> None:
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
         wrong, rule = not math.isfinite(value) or value < 0, "finite and not negative"
-        if name in AT_LEAST_ONE:
+        if name in ANY_SIGN:
+            wrong, rule = not math.isfinite(value), "finite"
+        elif name in AT_LEAST_ONE:
             wrong, rule = value < 1, "1 or more"
         elif name == "lr":
             wrong, rule = not 0 < value <= 1, "greater than 0 and at most 1"

@@ -1,4 +1,5 @@
 import importlib
+import inspect
 import os
 import subprocess
 import sys
@@ -22,6 +23,17 @@ torch.set_num_threads(1)
 def algo(request):
     """The module of each algorithm in turn."""
     return ALGOS[request.param]
+
+
+def discriminators(local):
+    """The discriminators among the local variables of train(): D, or D1 and D2."""
+    return [local[name] for name in ("D", "D1", "D2") if name in local]
+
+
+def generator_loss(module, *outputs):
+    """module.generator_loss of as many of the outputs as it has arguments without default, the last first."""
+    parameters = inspect.signature(module.generator_loss).parameters.values()
+    return module.generator_loss(*outputs[-sum(p.default is p.empty for p in parameters) :])
 
 
 @pytest.fixture

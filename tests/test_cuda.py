@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from conftest import ALGOS, break_at
+from conftest import ALGOS, break_at, discriminators
 from test_resume import contents, same
 
 from common.metrics import evaluate
@@ -31,7 +31,7 @@ def test_graph_equals_eager(algo, inside, options):
         update = local["run"].graph(local["update"]) if graph else local["update"]
         torch.manual_seed(0)
         losses = [{k: v.mean().item() for k, v in update().items()} for _ in range(20)]
-        results.append((losses, weights(local["G"]), weights(local["D"])))
+        results.append((losses, weights(local["G"]), torch.cat([weights(D) for D in discriminators(local)])))
     (plain, G, D), (captured, G2, D2) = results
     for one, two in zip(plain, captured, strict=True):
         assert one == pytest.approx(two, rel=1e-3, abs=1e-4)
@@ -43,7 +43,8 @@ def test_graph_equals_eager(algo, inside, options):
 def test_replays_draw_anew_and_see_the_learning_rate(algo, inside, options):
     local = inside(algo, **options)
     update = local["run"].graph(local["update"])
-    seen = [update()["d_real"].clone() for _ in range(8)]
+    real = next(name for name in update() if name.endswith("_real"))
+    seen = [update()[real].clone() for _ in range(8)]
     assert all(not torch.equal(a, b) for a, b in zip(seen, seen[1:], strict=False))
     before = weights(local["G"])
     update()

@@ -5,12 +5,14 @@ import torch
 from conftest import ALGOS
 from torch import nn
 
-NAMES = ["wgan_gp"]  # files with gradient_penalty(D, real, fake)
+BETWEEN = ["wgan_gp", "dual_d_selu"]  # files with gradient_penalty(D, real, fake); dragan.py's is (D, x_hat, k)
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=[*BETWEEN, "dragan"])
 def penalty(request):
-    return ALGOS[request.param].gradient_penalty
+    """gradient_penalty(D, real, fake) of each file that has one; DRAGAN's at the real samples."""
+    penalty = ALGOS[request.param].gradient_penalty
+    return penalty if request.param in BETWEEN else lambda D, real, fake: penalty(D, real)
 
 
 def samples(*shape):
@@ -29,8 +31,9 @@ def test_linear_critic(penalty, shape, norm, batch):
     torch.testing.assert_close(value, torch.tensor((norm - 1) ** 2), atol=1e-5, rtol=1e-5)
 
 
-def test_points_between_real_and_fake_with_one_eps_per_sample(penalty):
-    seen = []
+@pytest.mark.parametrize("name", BETWEEN)
+def test_points_between_real_and_fake_with_one_eps_per_sample(name):
+    penalty, seen = ALGOS[name].gradient_penalty, []
 
     def critic(x):
         seen.append(x.detach())
@@ -99,3 +102,38 @@ def test_larger_data_is_a_smaller_lambda():
 
     large = loss(lambda x: a * D(x / a), a * real, a * fake, lambda_)
     torch.testing.assert_close(large, a * loss(D, real, fake, lambda_ / a), rtol=1e-4, atol=1e-5)
+
+
+def test_dragan_perturbs_by_the_formula_or_as_the_official_code():
+    """normal: N(0, c I), c a variance. uniform: alpha 0.5 sd U with one alpha per sample, never below the sample."""
+    torch.manual_seed(0)
+    real = 3 * torch.randn(4000, 3, 4, 4)
+    perturb = ALGOS["dragan"].perturb
+    noise = perturb(real, "normal", 0.04) - real
+    assert noise.mean().abs() < 0.003 and abs(noise.std() - 0.2) < 0.003
+    assert torch.corrcoef(noise.flatten(1).T)[0, 1:].abs().max() < 0.1  # a number of its own for each pixel
+
+    noise = (perturb(real, "uniform", 0.04) - real).flatten(1) / (0.5 * real.std())  # alpha U
+    assert noise.min() >= -1e-5 and noise.max() <= 1.0001
+    assert abs(noise.mean() - 0.25) < 0.01  # 0.125 sd of the data: not centred
+    assert abs(noise.std() - (1 / 9 - 1 / 16) ** 0.5) < 0.01  # 0.110 sd of the data
+    largest = noise.max(dim=1).values  # of 48 draws nearly alpha itself, U[0, 1]
+    assert 0.4 < largest.mean() < 0.55 and largest.std() > 0.25
+
+
+def test_dragan_asks_for_slope_k():
+    real, _ = samples(8, 2)
+    w = torch.tensor([3.0, 4.0])
+    value = ALGOS["dragan"].gradient_penalty(lambda x: (x * w).sum(1), real, 2.0)
+    torch.testing.assert_close(value, torch.tensor(9.0))
+
+
+def test_dragan_penalises_at_real_samples_only(inside, monkeypatch):
+    """However far away the generator is, D's slope is asked for next to the data."""
+    local, seen = inside(ALGOS["dragan"], noise_variance=1e-4), []
+    penalty = ALGOS["dragan"].gradient_penalty
+    monkeypatch.setattr(ALGOS["dragan"], "gradient_penalty", lambda D, x, k: seen.append(x) or penalty(D, x, k))
+    with torch.no_grad():
+        local["G"].net[-1].bias.fill_(100)
+    local["d_step"]()
+    assert torch.cdist(seen[0], local["data"].modes).min(dim=1).values.max() < 0.15

@@ -1,14 +1,26 @@
 """Each loss against its closed form, and against the divergence it descends when D is optimal."""
 
+import inspect
 import math
+from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import ALGOS
+from conftest import ALGOS, generator_loss
 
-ENTROPY = ["gan", "nsgan"]  # D minimises the binary cross-entropy
-WASSERSTEIN = ["wgan_gp"]
+ENTROPY = ["gan", "nsgan", "pacgan", "dragan", "unrolled", "mlegan"]  # D minimises the binary cross-entropy
+WASSERSTEIN = ["wgan", "wgan_gp"]
+STEEP = {"lsgan", "mlegan"}  # losses whose slope in D's output exceeds 1
+
+
+def discriminator_losses(module):
+    """[(loss(real, fake), sign)]: of D, or of D1 and D2; sign 1 if high output means real, -1 if low does."""
+    if hasattr(module, "discriminator_loss"):
+        if "k" in inspect.signature(module.discriminator_loss).parameters:
+            return [(lambda real, fake: module.discriminator_loss(real, fake, torch.tensor(0.5)), -1)]
+        return [(module.discriminator_loss, 1)]
+    return [(module.discriminator1_loss, 1), (module.discriminator2_loss, -1)]
 
 
 def expectation(loss, values, probability):
@@ -60,26 +72,64 @@ def test_discriminator_is_optimal_at_the_log_density_ratio(name):
         torch.testing.assert_close(-(value.detach() - math.log(4)), -math.log(4) + 2 * js(p_data, p_g))
 
 
+def chi_square_like(p_data, p_g):
+    """sum p_data phi(p_g / p_data) with the convex phi(r) = r - 2 log(1 + r) - 1 / (1 + r), of LSGAN's 0-1 coding."""
+    r = p_g / p_data
+    return (p_data * (r - 2 * (1 + r).log() - 1 / (1 + r))).sum()
+
+
+def logit(p_data, p_g):
+    return (p_data / p_g).log()
+
+
+def inverse_softplus(x):
+    return x + torch.log(-torch.expm1(-x))
+
+
+D2GAN = {"alpha": 0.2, "beta": 0.1}
+
+
 @pytest.mark.parametrize(
-    ("name", "divergence"),
+    ("name", "optimal", "divergence", "options"),
     [
-        ("gan", lambda p_data, p_g: 2 * js(p_data, p_g)),  # Goodfellow et al. 2014, theorem 1
+        # Goodfellow et al. 2014, theorem 1
+        ("gan", lambda p, q: [logit(p, q)], lambda p, q: 2 * js(p, q), {}),
+        # Arjovsky & Bottou 2017, theorem 2.5
+        ("nsgan", lambda p, q: [logit(p, q)], lambda p, q: kl(q, p) - 2 * js(p, q), {}),
+        ("pacgan", lambda p, q: [logit(p, q)], lambda p, q: kl(q, p) - 2 * js(p, q), {}),
+        ("dragan", lambda p, q: [logit(p, q)], lambda p, q: kl(q, p) - 2 * js(p, q), {}),
+        ("lsgan", lambda p, q: [p / (p + q)], chi_square_like, {}),
+        # Goodfellow 2014, On distinguishability criteria: maximum likelihood
+        ("mlegan", lambda p, q: [logit(p, q)], lambda p, q: kl(p, q), {"max_logit": math.inf}),
+        # Nguyen et al. 2017, theorem 2: both directions of KL
         (
-            "nsgan",
-            lambda p_data, p_g: kl(p_g, p_data) - 2 * js(p_data, p_g),
-        ),  # Arjovsky & Bottou 2017, theorem 2.5
+            "d2gan",
+            lambda p, q: [inverse_softplus(D2GAN["alpha"] * p / q), inverse_softplus(D2GAN["beta"] * q / p)],
+            lambda p, q: D2GAN["alpha"] * kl(p, q) + D2GAN["beta"] * kl(q, p),
+            {"beta": D2GAN["beta"]},
+        ),
+        ("dual_d_selu", lambda p, q: [logit(p, q), logit(q, p)], lambda p, q: kl(q, p), {}),
+        ("dual_d_selu", lambda p, q: [logit(p, q), logit(q, p)], lambda p, q: 4 * js(p, q), {"loss": "eq6"}),
+        # the best hinge outputs are +-1, as the sign of p_data - p_g: total variation
+        (
+            "dual_d_selu",
+            lambda p, q: [(p - q).sign(), (q - p).sign()],
+            lambda p, q: 2 * (p - q).abs().sum(),
+            {"loss": "hinge"},
+        ),
     ],
 )
-def test_generator_descends_its_divergence(name, divergence):
+def test_generator_descends_its_divergence(name, optimal, divergence, options):
     """With D at its optimum and held there, G's gradient is that of a divergence between p_data and p_g."""
     for seed in range(20):
         p_data, l = random_pair(seed)  # noqa: E741
         p_g = torch.softmax(l, 0)
-        optimal = (p_data / p_g).log().detach()
-        value = expectation(ALGOS[name].generator_loss, optimal, p_g)
+        outputs = zip(*[d.detach() for d in optimal(p_data, p_g)], strict=True)
+        losses = [ALGOS[name].generator_loss(*[d.view(1) for d in ds], **options) for ds in outputs]
+        value = (p_g * torch.stack(losses)).sum()
         expected = gradient(divergence(p_data, torch.softmax(l, 0)), l)
         assert expected.abs().max() > 1e-6
-        torch.testing.assert_close(gradient(value, l), expected, atol=1e-12, rtol=1e-9)
+        torch.testing.assert_close(gradient(value, l), expected, atol=1e-12, rtol=1e-8)
 
 
 def test_non_saturating_divergence_is_never_negative():
@@ -99,30 +149,38 @@ def test_minimax_loss_saturates_and_the_non_saturating_one_does_not():
 
 
 @pytest.mark.parametrize("name", ALGOS)
-def test_losses_are_stable_at_extreme_logits(name):
+def test_losses_are_stable_at_extreme_outputs(name):
     """Finite values and gradients at +-1000, and the mean over the batch, not the sum."""
     module = ALGOS[name]
     for real, fake in [(1000.0, -1000.0), (-1000.0, 1000.0)]:
-        for n in (1, 64):
-            d_real, d_fake = (
-                torch.full((n,), real, requires_grad=True),
-                torch.full((n,), fake, requires_grad=True),
-            )
-            d_loss, g_loss = module.discriminator_loss(d_real, d_fake), module.generator_loss(d_fake)
-            slopes = [*torch.autograd.grad(d_loss, (d_real, d_fake)), *torch.autograd.grad(g_loss, d_fake)]
-            assert d_loss.isfinite() and g_loss.isfinite() and d_loss.shape == g_loss.shape == ()
-            assert all(slope.isfinite().all() and slope.sum().abs() <= 1.0001 for slope in slopes)
-            expected = module.discriminator_loss(d_real[:1], d_fake[:1])
-            torch.testing.assert_close(d_loss, expected)
+        for loss in [*(loss for loss, _ in discriminator_losses(module)), partial(generator_loss, module)]:
+            values = []
+            for n in (1, 64):
+                outputs = [torch.full((n,), x, requires_grad=True) for x in (real, fake)]
+                value = loss(*outputs)
+                assert value.isfinite() and value.shape == ()
+                slopes = torch.autograd.grad(value, outputs, allow_unused=True)
+                slopes = [slope for slope in slopes if slope is not None]
+                assert all(slope.isfinite().all() for slope in slopes)
+                assert name in STEEP or all(slope.sum().abs() <= 1.0001 for slope in slopes)
+                values.append(value)
+            torch.testing.assert_close(*values)
 
 
 @pytest.mark.parametrize("name", ALGOS)
 def test_losses_have_the_right_signs(name):
-    """D wants real up and fake down; G wants fake up."""
-    d_real, d_fake = torch.randn(8, requires_grad=True), torch.randn(8, requires_grad=True)
-    real, fake = torch.autograd.grad(ALGOS[name].discriminator_loss(d_real, d_fake), (d_real, d_fake))
-    assert (real < 0).all() and (fake > 0).all()
-    assert (gradient(ALGOS[name].generator_loss(d_fake), d_fake) < 0).all()
+    """D wants real up and fake down (or, where low means real, the reverse); G wants the opposite for its own."""
+    outputs = [torch.rand(8, requires_grad=True) for _ in range(2)]
+    signs = []
+    for loss, sign in discriminator_losses(ALGOS[name]):
+        real, fake = torch.autograd.grad(loss(*outputs), outputs)
+        assert (sign * real < 0).all() and (sign * fake > 0).all()
+        signs.append(sign)
+    if len(signs) == 2:
+        slopes = torch.autograd.grad(ALGOS[name].generator_loss(*outputs), outputs)
+        assert all((sign * slope < 0).all() for sign, slope in zip(signs, slopes, strict=True))
+    else:
+        assert (signs[0] * gradient(generator_loss(ALGOS[name], *outputs), outputs[1]) < 0).all()
 
 
 @pytest.mark.parametrize("name", WASSERSTEIN)
@@ -141,3 +199,102 @@ def test_wasserstein_losses_are_the_dual_of_w1(name):
     w1 = (real.sort().values - fake.sort().values).abs().mean()
     torch.testing.assert_close(ALGOS[name].discriminator_loss(value[:50], value[50:]), -w1)
     torch.testing.assert_close(ALGOS[name].generator_loss(value[50:]), -value[50:].mean())
+
+
+def test_least_squares_discriminator_is_optimal_at_the_weighted_codes():
+    """Mao et al. 2017, equation 5: D* = (b p_data + a p_g) / (p_data + p_g), whatever the codes a, b."""
+    loss = ALGOS["lsgan"].discriminator_loss
+    for seed in range(20):
+        p_data, l = random_pair(seed)  # noqa: E741
+        p_g = torch.softmax(l.detach(), 0)
+        a, b = torch.randn(2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).tolist()
+        d = ((b * p_data + a * p_g) / (p_data + p_g)).requires_grad_()
+        real = expectation(lambda v, a=a, b=b: loss(v, torch.tensor([a]), a, b), d, p_data)
+        fake = expectation(lambda v, a=a, b=b: loss(torch.tensor([b]), v, a, b), d, p_g)
+        assert gradient(real + fake, d).abs().max() < 1e-12
+
+
+def test_least_squares_value_is_pearson_chi_square_for_the_codes_minus_1_1_0():
+    """Mao et al. 2017, equation 8: with b - c = 1 and b - a = 2 the value at D* is chi2(p_data + p_g || 2 p_g).
+
+    The value, and not what training follows, where D stays as it is: near the optimum G's gradient then is of
+    second order and points away from chi-square's as often as not. That of the 0-1 codes has its direction.
+    """
+    loss, found = ALGOS["lsgan"].generator_loss, {0.0: [], 1.0: []}  # by c: cosine, ratio of the norms
+    for seed in range(200):
+        p_data, l = random_pair(seed)  # noqa: E741
+        p_g = torch.softmax(l, 0)
+        d = (p_data - p_g) / (p_data + p_g)
+        value = expectation(lambda v: loss(v, 0.0), d, p_data) + expectation(lambda v: loss(v, 0.0), d, p_g)
+        chi_square = ((2 * p_g - (p_data + p_g)).square() / (p_data + p_g)).sum()
+        torch.testing.assert_close(value, chi_square)
+
+        noise = torch.randn(l.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        l = (p_data.log() + 0.01 * noise).requires_grad_()  # noqa: E741
+        p_g = torch.softmax(l, 0)
+        wanted = gradient(((p_g - p_data).square() / (p_data + p_g)).sum(), l)
+        for c, d in [(0.0, (p_data - p_g) / (p_data + p_g)), (1.0, p_data / (p_data + p_g))]:
+            followed = gradient(expectation(lambda v, c=c: loss(v, c), d.detach(), torch.softmax(l, 0)), l)
+            cosine = F.cosine_similarity(followed, wanted, dim=0).item()
+            found[c].append((cosine, (followed.norm() / wanted.norm()).item()))
+    away = [cosine < 0 for cosine, _ in found[0.0]]
+    assert 0.4 < sum(away) / 200 and max(ratio for _, ratio in found[0.0]) < 0.05
+    assert min(cosine for cosine, _ in found[1.0]) > 0.99 and min(ratio for _, ratio in found[1.0]) > 0.2
+
+
+def test_two_discriminators_of_d2gan_are_optimal_at_the_density_ratios():
+    """Nguyen et al. 2017, proposition 1 and theorem 2: D1* = alpha p_data / p_g, D2* = beta p_g / p_data."""
+    module, (alpha, beta) = ALGOS["d2gan"], D2GAN.values()
+    for seed in range(20):
+        p_data, l = random_pair(seed)  # noqa: E741
+        p_g = torch.softmax(l.detach(), 0)
+        d1 = inverse_softplus(alpha * p_data / p_g).requires_grad_()
+        d2 = inverse_softplus(beta * p_g / p_data).requires_grad_()
+        real = [module.discriminator1_loss(d, d, alpha) - F.softplus(d) for d in d1.view(-1, 1)]
+        fake = [module.discriminator2_loss(d, d, beta) - F.softplus(d) for d in d2.view(-1, 1)]
+        d1_loss = (p_data * torch.cat(real)).sum() + (p_g * F.softplus(d1)).sum()
+        d2_loss = (p_g * torch.cat(fake)).sum() + (p_data * F.softplus(d2)).sum()
+        assert gradient(d1_loss, d1).abs().max() < 1e-9 and gradient(d2_loss, d2).abs().max() < 1e-9
+        value = alpha * (math.log(alpha) - 1) + beta * (math.log(beta) - 1)
+        value = value + alpha * kl(p_data, p_g) + beta * kl(p_g, p_data)
+        torch.testing.assert_close(-(d1_loss + d2_loss).detach(), value)
+
+
+def test_log_softplus_is_exact_and_never_log_of_zero():
+    x = torch.tensor([-1e4, -100, -50, -21, -20, -19, -5, 0, 5, 100], dtype=torch.float64, requires_grad=True)
+    value = ALGOS["d2gan"].log_softplus(x)
+    expected = torch.where(x < -30, x, F.softplus(x.clamp(min=-30)).log())
+    torch.testing.assert_close(value, expected, atol=2e-9, rtol=1e-12)
+    slope = torch.where(x < -30, 1.0, (torch.sigmoid(x) / F.softplus(x)).nan_to_num())
+    torch.testing.assert_close(gradient(value.sum(), x), slope, atol=2e-9, rtol=1e-12)
+
+
+def test_dual_discriminators_are_opposed_cross_entropies():
+    """D2's loss is D1's with real and generated samples swapped, so its best logit is minus D1's."""
+    module, (real, fake) = ALGOS["dual_d_selu"], torch.randn(2, 8)
+    for loss in ("paper", "eq6", "hinge"):
+        swapped = module.discriminator2_loss(fake, real, loss)
+        assert torch.equal(module.discriminator1_loss(real, fake, loss), swapped)
+    expected = ALGOS["nsgan"].discriminator_loss(real, fake)
+    assert torch.equal(module.discriminator1_loss(real, fake, "paper"), expected)
+    hinge = (1 - real).clamp(min=0).mean() + (1 + fake).clamp(min=0).mean()
+    torch.testing.assert_close(module.discriminator1_loss(real, fake, "hinge"), hinge)
+
+
+def test_dual_generator_loss_is_that_of_one_discriminator():
+    """Where D2 = 1 - D1, -log D1 + log D2 is -logit of D1: the two discriminators act as one."""
+    d = torch.linspace(-30, 30, 13, dtype=torch.float64)
+    torch.testing.assert_close(ALGOS["dual_d_selu"].generator_loss(d, -d), -d.mean())
+
+
+def test_maximum_likelihood_value_says_nothing_and_the_guard_bounds_the_weight():
+    """E exp(logit*) = 1 always; above max_logit the slope, a sample's weight, stays exp(max_logit)."""
+    loss = ALGOS["mlegan"].generator_loss
+    for seed in range(20):
+        p_data, l = random_pair(seed)  # noqa: E741
+        p_g = torch.softmax(l.detach(), 0)
+        value = expectation(lambda v: loss(v, math.inf), (p_data / p_g).log(), p_g)
+        torch.testing.assert_close(value, torch.tensor(-1.0, dtype=torch.float64))
+    d_fake = torch.tensor([-1000.0, -2.0, 2.9, 3.1, 1000.0], requires_grad=True)
+    weight = -5 * gradient(loss(d_fake, 3.0), d_fake)
+    torch.testing.assert_close(weight, d_fake.detach().clamp(max=3).exp())

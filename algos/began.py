@@ -1,0 +1,245 @@
+"""BEGAN, the GAN whose discriminator is an auto-encoder, balanced by boundary equilibrium.
+
+Paper       x
+Objective   x
+Remedies    x
+Changes     x
+Pitfalls    x
+Expected    python algos/x.py
+"""
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn as nn
+import tyro
+from torch import Tensor
+
+
+@dataclass
+class Args:
+    # the run: the same in every file
+    dataset: Literal[
+        "ring", "grid", "mnist", "fashion_mnist", "stacked_mnist", "cifar10", "cifar100", "celeba", "folder"
+    ] = "ring"
+    """data to learn; ring and grid are points in the plane, folder is your own images below --data-root"""
+    data_root: str = "data"
+    """folder of the data sets, downloaded into it if they are not there"""
+    image_size: int = 32
+    """images are brought to this height and width, a power of two"""
+    seed: int = 1
+    """seed of the weights, the data and the noise"""
+    device: str = "auto"
+    """auto (a GPU if there is one), cpu, cuda, cuda:1, ..."""
+    graph: bool = True
+    """on a GPU, replay each update as one CUDA graph"""
+    lr_decay: bool = True
+    """let the learning rate fall linearly to zero over the run"""
+    log_every: int = 200
+    """generator updates between two rows of the log, each with a picture"""
+    checkpoint_every: int = 1000
+    """generator updates between two checkpoints"""
+    out: str = "runs"
+    """folder for the folders of the runs"""
+    resume: bool = False
+    """go on with the newest unfinished run of the same command"""
+    track: bool = False
+    """copy numbers and pictures to Weights & Biases"""
+
+    # the algorithm
+    steps: int = 8000
+    """generator updates"""
+    d_steps: int = 1
+    """discriminator updates per generator update"""
+    batch_size: int = 128
+    """real samples, and as many generated ones, per update"""
+    lr: float = 1e-3
+    """learning rate of both optimisers"""
+    beta1: float = 0.5
+    """Adam's decay rate of the mean of the gradients"""
+    beta2: float = 0.999
+    """Adam's decay rate of the mean of their squares"""
+    z_dim: int = 0
+    """dimension of the noise z; 0: 2 for points, 64 for images"""
+    width: int = 64
+    """points: units of each hidden layer; images: channels at half size, doubled at each next halving"""
+    code_dim: int = 0
+    """dimension of the auto-encoder's code; 0: 1 for points, 64 for images"""
+    gamma: float = 0.5
+    """diversity ratio: the error of generated samples that k aims at, over that of real ones"""
+    lambda_k: float = 0.001
+    """learning rate of k, the weight of the generated samples in D's loss"""
+    patience: int = 0
+    """halve the learning rate if M has not improved on its best in this many updates; 0: never"""
+
+
+class Generator(nn.Module):
+    """Maps noise z [B, z_dim] to samples [B, *shape]: an MLP for points, a DCGAN for images in [-1, 1]."""
+
+    def __init__(self, z_dim: int, shape: tuple[int, ...], width: int):
+        super().__init__()
+        if len(shape) == 1:
+            self.net = nn.Sequential(
+                nn.Linear(z_dim, width),
+                nn.ReLU(),
+                nn.Linear(width, width),
+                nn.ReLU(),
+                nn.Linear(width, width),
+                nn.ReLU(),
+                nn.Linear(width, *shape),  # [B, 2]
+            )
+            return
+        channels, size, _ = shape
+        w = width * size // 8  # 4 * width for 32x32
+        layers: list[nn.Module] = [nn.Unflatten(1, (z_dim, 1, 1))]
+        layers += [nn.ConvTranspose2d(z_dim, w, 4, bias=False)]  # [B, 4w, 4, 4]
+        while w > width:
+            layers += [nn.BatchNorm2d(w), nn.ReLU()]
+            layers += [nn.ConvTranspose2d(w, w // 2, 4, 2, 1, bias=False)]  # [B, 2w, 8, 8], [B, w, 16, 16]
+            w //= 2
+        layers += [nn.BatchNorm2d(w), nn.ReLU()]
+        layers += [nn.ConvTranspose2d(w, channels, 4, 2, 1), nn.Tanh()]  # [B, C, 32, 32]
+        self.net = nn.Sequential(*layers)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.net(z)
+
+
+class Discriminator(nn.Module):
+    """Maps samples [B, *shape] to the mean absolute errors [B] of their auto-encoding, low = real: section 3.1."""
+
+    def __init__(self, shape: tuple[int, ...], width: int, code_dim: int = 0):
+        super().__init__()
+        if len(shape) == 1:
+            self.net = nn.Sequential(
+                nn.Linear(*shape, width),
+                nn.ELU(),
+                nn.Linear(width, width),
+                nn.ELU(),
+                nn.Linear(width, code_dim or 1),  # [B, h], the code
+                nn.Linear(code_dim or 1, width),
+                nn.ELU(),
+                nn.Linear(width, width),
+                nn.ELU(),
+                nn.Linear(width, *shape),  # [B, 2]
+            )
+            return
+        channels, size, _ = shape
+        w, code_dim = width, code_dim or 64
+        encoder = [nn.Conv2d(channels, w, 4, 2, 1), nn.ELU()]  # [B, w, 16, 16]
+        decoder = [nn.ConvTranspose2d(w, channels, 4, 2, 1)]  # [B, C, 32, 32]
+        while size > 8:
+            encoder += [nn.Conv2d(w, 2 * w, 4, 2, 1), nn.ELU()]  # [B, 2w, 8, 8], [B, 4w, 4, 4]
+            decoder = [nn.ConvTranspose2d(2 * w, w, 4, 2, 1), nn.ELU(), *decoder]  # [B, 2w, 8, 8], [B, w, 16, 16]
+            w, size = 2 * w, size // 2
+        encoder += [nn.Conv2d(w, code_dim, 4)]  # [B, h, 1, 1], the code
+        decoder = [nn.ConvTranspose2d(code_dim, w, 4), nn.ELU(), *decoder]  # [B, 4w, 4, 4]
+        self.net = nn.Sequential(*encoder, *decoder)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.net(x)).abs().flatten(1).mean(dim=1)
+
+
+def balance(d_real: Tensor, d_fake: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
+    """gamma L(x) - L(G(z)), by which k is moved, and the measure of convergence M: section 3.4, from errors [B]."""
+    real, fake = d_real.detach().mean(), d_fake.detach().mean()
+    return gamma * real - fake, real + (gamma * real - fake).abs()
+
+
+def discriminator_loss(d_real: Tensor, d_fake: Tensor, k: Tensor) -> Tensor:
+    """E L(x) - k E L(G(z)), from errors [B] and k in [0, 1]."""
+    return d_real.mean() - k * d_fake.mean()
+
+
+def generator_loss(d_fake: Tensor) -> Tensor:
+    """E L(G(z)), from errors [B]."""
+    return d_fake.mean()
+
+
+def train(args: Args) -> dict[str, float]:
+    """Trains as args say and returns the last measurements."""
+    from common.data import load_data
+    from common.metrics import evaluate
+    from common.run import Run
+
+    # setup
+    run = Run(__file__, args)
+    data = load_data(args.dataset, args.data_root, args.image_size, run.device)
+
+    # networks
+    z_dim = args.z_dim or (2 if data.shape == (2,) else 64)
+    G = Generator(z_dim, data.shape, args.width).to(run.device, memory_format=torch.channels_last)
+    D = Discriminator(data.shape, args.width, args.code_dim).to(run.device, memory_format=torch.channels_last)
+    lr = torch.tensor(args.lr, device=run.device)  # a tensor, for a CUDA graph to see it fall
+    adam = {"lr": lr, "betas": (args.beta1, args.beta2), "fused": True, "capturable": True}
+    g_opt = torch.optim.Adam(G.parameters(), **adam)
+    d_opt = torch.optim.Adam(D.parameters(), **adam)
+    n = 2500 if data.shape == (2,) else 1000  # samples per measurement, always from the same noise
+    z_fixed = torch.randn(n, z_dim, device=run.device)
+    k = torch.zeros((), device=run.device)
+    M, M_best, halving = torch.zeros_like(k), torch.full_like(k, 1e9), torch.ones_like(k)
+
+    # discriminator
+    def d_step():
+        real = data.sample(args.batch_size)
+        with torch.no_grad():
+            fake = G(torch.randn(args.batch_size, z_dim, device=run.device))
+        d_real, d_fake = D(real), D(fake)
+        d_loss = discriminator_loss(d_real, d_fake, k)
+        d_opt.zero_grad()
+        d_loss.backward()
+        d_opt.step()
+        return {"d_loss": d_loss, "d_real": d_real, "d_fake": d_fake}
+
+    # generator
+    def g_step():
+        fake = G(torch.randn(args.batch_size, z_dim, device=run.device))
+        d_fake = D(fake)  # G learns through both sides of |G(z) - AE(G(z))|
+        g_loss = generator_loss(d_fake)
+        g_opt.zero_grad()
+        g_loss.backward(inputs=[*G.parameters()])  # only G learns
+        g_opt.step()
+        return {"g_loss": g_loss, "d_fake": d_fake}
+
+    # update
+    def update():
+        for _ in range(args.d_steps):
+            numbers = d_step()
+        numbers |= g_step()
+        step_of_k, m = balance(numbers["d_real"], numbers["d_fake"], args.gamma)
+        k.add_(args.lambda_k * step_of_k).clamp_(0, 1)
+        M.add_(m / (args.patience or 1))
+        return numbers | {"k": k, "M": m}
+
+    @torch.no_grad()
+    def generate():
+        G.eval()
+        fake = torch.cat([G(z) for z in z_fixed.split(500)])
+        G.train()
+        return fake
+
+    # loop
+    if args.graph and data.on_device:
+        update = run.graph(update)
+    for step in run.steps(G=G, D=D, g_opt=g_opt, d_opt=d_opt, k=k, M=M, M_best=M_best, halving=halving):
+        lr.fill_(args.lr * (1 - (step - 1) / args.steps if args.lr_decay else 1)).mul_(halving)
+        numbers = update()
+        if args.patience and step % args.patience == 0:  # M is its mean over that time
+            halving.mul_(torch.where(M < M_best, 1.0, 0.5))
+            M_best.copy_(torch.minimum(M, M_best))
+            M.zero_()
+
+        # log
+        if run.due(step):
+            fake = generate()
+            g_grad = nn.utils.get_total_norm([p.grad for p in G.parameters()])
+            run.log(step, {**numbers, "g_grad": g_grad, **evaluate(data, fake)}, data, fake)
+    return run.finish(evaluate(data, generate(), final=True), evaluate(data, data.sample(n), final=True))
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    train(tyro.cli(Args, description=__doc__.splitlines()[0]))

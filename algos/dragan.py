@@ -1,0 +1,243 @@
+"""DRAGAN, the GAN with a gradient penalty around the real samples.
+
+Paper       x
+Objective   x
+Remedies    x
+Changes     x
+Pitfalls    x
+Expected    python algos/x.py
+"""
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+import tyro
+from torch import Tensor
+
+
+@dataclass
+class Args:
+    # the run: the same in every file
+    dataset: Literal[
+        "ring", "grid", "mnist", "fashion_mnist", "stacked_mnist", "cifar10", "cifar100", "celeba", "folder"
+    ] = "ring"
+    """data to learn; ring and grid are points in the plane, folder is your own images below --data-root"""
+    data_root: str = "data"
+    """folder of the data sets, downloaded into it if they are not there"""
+    image_size: int = 32
+    """images are brought to this height and width, a power of two"""
+    seed: int = 1
+    """seed of the weights, the data and the noise"""
+    device: str = "auto"
+    """auto (a GPU if there is one), cpu, cuda, cuda:1, ..."""
+    graph: bool = True
+    """on a GPU, replay each update as one CUDA graph"""
+    lr_decay: bool = True
+    """let the learning rate fall linearly to zero over the run"""
+    log_every: int = 200
+    """generator updates between two rows of the log, each with a picture"""
+    checkpoint_every: int = 1000
+    """generator updates between two checkpoints"""
+    out: str = "runs"
+    """folder for the folders of the runs"""
+    resume: bool = False
+    """go on with the newest unfinished run of the same command"""
+    track: bool = False
+    """copy numbers and pictures to Weights & Biases"""
+
+    # the algorithm
+    steps: int = 8000
+    """generator updates"""
+    d_steps: int = 1
+    """discriminator updates per generator update"""
+    batch_size: int = 128
+    """real samples, and as many generated ones, per update"""
+    lr: float = 1e-3
+    """learning rate of both optimisers"""
+    beta1: float = 0.5
+    """Adam's decay rate of the mean of the gradients"""
+    beta2: float = 0.999
+    """Adam's decay rate of the mean of their squares"""
+    z_dim: int = 0
+    """dimension of the noise z; 0: 2 for points, 64 for images"""
+    width: int = 64
+    """points: units of each hidden layer; images: channels at half size, doubled at each next halving"""
+    lambda_: Annotated[float, tyro.conf.arg(name="lambda")] = 10.0
+    """weight of the gradient penalty"""
+    k: float = 1.0
+    """the slope that the penalty asks of D"""
+    noise: Literal["normal", "uniform"] = "normal"
+    """the perturbation: N(0, c I) of the paper, or the official code's, uniform and relative to the data"""
+    noise_variance: float = 0.01
+    """the paper's c: variance of the normal perturbation, in the square of the data's units"""
+
+
+class Generator(nn.Module):
+    """Maps noise z [B, z_dim] to samples [B, *shape]: an MLP for points, a DCGAN for images in [-1, 1]."""
+
+    def __init__(self, z_dim: int, shape: tuple[int, ...], width: int):
+        super().__init__()
+        if len(shape) == 1:
+            self.net = nn.Sequential(
+                nn.Linear(z_dim, width),
+                nn.ReLU(),
+                nn.Linear(width, width),
+                nn.ReLU(),
+                nn.Linear(width, width),
+                nn.ReLU(),
+                nn.Linear(width, *shape),  # [B, 2]
+            )
+            return
+        channels, size, _ = shape
+        w = width * size // 8  # 4 * width for 32x32
+        layers: list[nn.Module] = [nn.Unflatten(1, (z_dim, 1, 1))]
+        layers += [nn.ConvTranspose2d(z_dim, w, 4, bias=False)]  # [B, 4w, 4, 4]
+        while w > width:
+            layers += [nn.BatchNorm2d(w), nn.ReLU()]
+            layers += [nn.ConvTranspose2d(w, w // 2, 4, 2, 1, bias=False)]  # [B, 2w, 8, 8], [B, w, 16, 16]
+            w //= 2
+        layers += [nn.BatchNorm2d(w), nn.ReLU()]
+        layers += [nn.ConvTranspose2d(w, channels, 4, 2, 1), nn.Tanh()]  # [B, C, 32, 32]
+        self.net = nn.Sequential(*layers)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.net(z)
+
+
+class Discriminator(nn.Module):
+    """Maps samples [B, *shape] to scores [B], high = real, each regardless of the rest of the batch."""
+
+    def __init__(self, shape: tuple[int, ...], width: int):
+        super().__init__()
+        if len(shape) == 1:
+            self.net = nn.Sequential(
+                nn.Linear(*shape, width),
+                nn.ReLU(),
+                nn.Linear(width, width),
+                nn.ReLU(),
+                nn.Linear(width, width),
+                nn.ReLU(),
+                nn.Linear(width, 1),  # [B, 1]
+            )
+            return
+        channels, size, _ = shape
+        w = width
+        layers = [nn.Conv2d(channels, w, 4, 2, 1), nn.LeakyReLU(0.2)]  # [B, w, 16, 16]
+        while size > 8:
+            layers += [nn.Conv2d(w, 2 * w, 4, 2, 1), nn.LeakyReLU(0.2)]  # [B, 2w, 8, 8], [B, 4w, 4, 4]
+            w, size = 2 * w, size // 2
+        layers += [nn.Conv2d(w, 1, 4), nn.Flatten()]  # [B, 1]
+        self.net = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x).squeeze(1)
+
+
+def perturb(real: Tensor, noise: str, c: float) -> Tensor:
+    """Samples [B, ...] with noise: normal, x + N(0, c I); uniform, x + alpha 0.5 sd(x) U[0, 1].
+
+    uniform is the official code's: one alpha ~ U[0, 1] per sample, one U per number, sd over the whole batch.
+    """
+    if noise == "normal":
+        return real + c**0.5 * torch.randn_like(real)
+    alpha = torch.rand(len(real), *[1] * (real.dim() - 1), device=real.device)
+    return real + alpha * 0.5 * real.std() * torch.rand_like(real)
+
+
+def gradient_penalty(D: nn.Module, x_hat: Tensor, k: float = 1.0) -> Tensor:
+    """E (|grad_x D(x_hat)|_2 - k)^2 for samples [B, ...]: one norm, over all dimensions, for each sample."""
+    x_hat = x_hat.detach().requires_grad_()
+    (slope,) = torch.autograd.grad(D(x_hat).sum(), x_hat, create_graph=True)
+    return (slope.flatten(1).norm(dim=1) - k).square().mean()
+
+
+def discriminator_loss(d_real: Tensor, d_fake: Tensor) -> Tensor:
+    """-E log s(D(x)) - E log(1 - s(D(G(z)))) = E softplus(-D(x)) + E softplus(D(G(z))), from logits [B]."""
+    return F.softplus(-d_real).mean() + F.softplus(d_fake).mean()
+
+
+def generator_loss(d_fake: Tensor) -> Tensor:
+    """-E log s(D(G(z))) = E softplus(-D(G(z))), from logits [B]."""
+    return F.softplus(-d_fake).mean()
+
+
+def train(args: Args) -> dict[str, float]:
+    """Trains as args say and returns the last measurements."""
+    from common.data import load_data
+    from common.metrics import evaluate
+    from common.run import Run
+
+    # setup
+    run = Run(__file__, args)
+    data = load_data(args.dataset, args.data_root, args.image_size, run.device)
+
+    # networks
+    z_dim = args.z_dim or (2 if data.shape == (2,) else 64)
+    G = Generator(z_dim, data.shape, args.width).to(run.device, memory_format=torch.channels_last)
+    D = Discriminator(data.shape, args.width).to(run.device, memory_format=torch.channels_last)
+    lr = torch.tensor(args.lr, device=run.device)  # a tensor, for a CUDA graph to see it fall
+    adam = {"lr": lr, "betas": (args.beta1, args.beta2), "fused": True, "capturable": True}
+    g_opt = torch.optim.Adam(G.parameters(), **adam)
+    d_opt = torch.optim.Adam(D.parameters(), **adam)
+    n = 2500 if data.shape == (2,) else 1000  # samples per measurement, always from the same noise
+    z_fixed = torch.randn(n, z_dim, device=run.device)
+
+    # discriminator
+    def d_step():
+        real = data.sample(args.batch_size)
+        with torch.no_grad():
+            fake = G(torch.randn(args.batch_size, z_dim, device=run.device))
+        d_real, d_fake = D(real), D(fake)
+        gp = gradient_penalty(D, perturb(real, args.noise, args.noise_variance), args.k)
+        d_loss = discriminator_loss(d_real, d_fake) + args.lambda_ * gp
+        d_opt.zero_grad()
+        d_loss.backward()
+        d_opt.step()
+        return {"d_loss": d_loss, "d_real": d_real, "d_fake": d_fake, "gp": gp}
+
+    # generator
+    def g_step():
+        fake = G(torch.randn(args.batch_size, z_dim, device=run.device))
+        g_loss = generator_loss(D(fake))
+        g_opt.zero_grad()
+        g_loss.backward(inputs=[*G.parameters()])  # only G learns
+        g_opt.step()
+        return {"g_loss": g_loss}
+
+    # update
+    def update():
+        for _ in range(args.d_steps):
+            numbers = d_step()
+        return numbers | g_step()
+
+    @torch.no_grad()
+    def generate():
+        G.eval()
+        fake = torch.cat([G(z) for z in z_fixed.split(500)])
+        G.train()
+        return fake
+
+    # loop
+    if args.graph and data.on_device:
+        update = run.graph(update)
+    for step in run.steps(G=G, D=D, g_opt=g_opt, d_opt=d_opt):
+        if args.lr_decay:
+            lr.fill_(args.lr * (1 - (step - 1) / args.steps))
+        numbers = update()
+
+        # log
+        if run.due(step):
+            fake = generate()
+            g_grad = nn.utils.get_total_norm([p.grad for p in G.parameters()])
+            run.log(step, {**numbers, "g_grad": g_grad, **evaluate(data, fake)}, data, fake)
+    return run.finish(evaluate(data, generate(), final=True), evaluate(data, data.sample(n), final=True))
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    train(tyro.cli(Args, description=__doc__.splitlines()[0]))

@@ -1,0 +1,46 @@
+"""Weight clipping: on D, on all of it, and before anything is computed with it."""
+
+import torch
+from conftest import ALGOS, discriminators
+from torch import nn
+
+wgan = ALGOS["wgan"]
+
+
+def test_clip_weights():
+    D = nn.Linear(3, 1)
+    with torch.no_grad():
+        D.weight.copy_(torch.tensor([[-0.3, 0.05, 0.3]]))
+        D.bias.fill_(-7)
+    wgan.clip_weights(D, 0.1)
+    torch.testing.assert_close(D.weight.detach(), torch.tensor([[-0.1, 0.05, 0.1]]))
+    assert D.bias.item() == -torch.tensor(0.1).item() and D.weight.requires_grad
+
+
+def test_no_weight_of_the_critic_ever_exceeds_c(inside):
+    """At every use of D, the first one and G's step included; G's own weights are free."""
+    local, uses = inside(wgan, clip=0.01, lr=0.01), []
+    (D,) = discriminators(local)
+    D.register_forward_pre_hook(lambda D, _: uses.append(max(p.abs().max().item() for p in D.parameters())))
+    for _ in range(5):
+        local["update"]()
+    limit = torch.tensor(0.01).item()
+    assert len(uses) == 5 * (5 * 2 + 1) and max(uses) <= limit
+    assert max(p.abs().max().item() for p in D.parameters()) == limit  # and it is the clipping that holds them
+    assert max(p.abs().max().item() for p in local["G"].parameters()) > 0.1
+
+
+def test_optimiser_is_rmsprop_without_momentum(inside):
+    local = inside(wgan)
+    for name in ("g_opt", "d_opt"):
+        assert type(local[name]) is torch.optim.RMSprop and local[name].param_groups[0]["momentum"] == 0
+
+
+def test_bursts(tmp_path):
+    """100 critic steps for each of the first 25 generator steps, then 5, as in the official code."""
+    common = {"steps": 27, "width": 4, "device": "cpu", "seed": 1, "batch_size": 4}
+    for bursts, steps in [(True, 25 * 100 + 2 * 5), (False, 27 * 5)]:
+        wgan.train(wgan.Args(**common, bursts=bursts, out=str(tmp_path / str(bursts))))
+        state = torch.load(tmp_path / str(bursts) / "wgan-ring-s1" / "checkpoint.pt", weights_only=True)["state"]
+        assert {int(s["step"]) for s in state["d_opt"]["state"].values()} == {steps}
+        assert {int(s["step"]) for s in state["g_opt"]["state"].values()} == {27}
