@@ -77,31 +77,30 @@ class Args:
 
 
 class Generator(nn.Module):
-    """Maps noise z [B, z_dim] to samples [B, *shape]: an MLP for points, a DCGAN for images in [-1, 1]."""
+    """Maps noise z [B, z_dim] to samples [B, *shape]; as the decoder, codes: the same network, section 3.5."""
 
     def __init__(self, z_dim: int, shape: tuple[int, ...], width: int):
         super().__init__()
         if len(shape) == 1:
             self.net = nn.Sequential(
                 nn.Linear(z_dim, width),
-                nn.ReLU(),
+                nn.ELU(),
                 nn.Linear(width, width),
-                nn.ReLU(),
+                nn.ELU(),
                 nn.Linear(width, width),
-                nn.ReLU(),
+                nn.ELU(),
                 nn.Linear(width, *shape),  # [B, 2]
             )
             return
         channels, size, _ = shape
         w = width * size // 8  # 4 * width for 32x32
-        layers: list[nn.Module] = [nn.Unflatten(1, (z_dim, 1, 1))]
-        layers += [nn.ConvTranspose2d(z_dim, w, 4, bias=False)]  # [B, 4w, 4, 4]
+        layers: list[nn.Module] = [nn.Linear(z_dim, 16 * w), nn.Unflatten(1, (w, 4, 4))]  # [B, 4w, 4, 4]
         while w > width:
-            layers += [nn.BatchNorm2d(w), nn.ReLU()]
-            layers += [nn.ConvTranspose2d(w, w // 2, 4, 2, 1, bias=False)]  # [B, 2w, 8, 8], [B, w, 16, 16]
+            layers += [nn.Upsample(scale_factor=2)]
+            layers += [nn.Conv2d(w, w // 2, 3, 1, 1), nn.ELU()]  # [B, 2w, 8, 8], [B, w, 16, 16]
             w //= 2
-        layers += [nn.BatchNorm2d(w), nn.ReLU()]
-        layers += [nn.ConvTranspose2d(w, channels, 4, 2, 1), nn.Tanh()]  # [B, C, 32, 32]
+        layers += [nn.Upsample(scale_factor=2)]
+        layers += [nn.Conv2d(w, channels, 3, 1, 1), nn.Tanh()]  # [B, C, 32, 32]
         self.net = nn.Sequential(*layers)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -109,35 +108,31 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Maps samples [B, *shape] to the mean absolute errors [B] of their auto-encoding, low = real: section 3.1."""
+    """Maps samples [B, *shape] to the mean absolute errors [B] of their auto-encoding; low = real."""
 
     def __init__(self, shape: tuple[int, ...], width: int, code_dim: int = 0):
         super().__init__()
         if len(shape) == 1:
-            self.net = nn.Sequential(
+            code_dim = code_dim or 1
+            encoder = [
                 nn.Linear(*shape, width),
                 nn.ELU(),
                 nn.Linear(width, width),
                 nn.ELU(),
-                nn.Linear(width, code_dim or 1),  # [B, h], the code
-                nn.Linear(code_dim or 1, width),
-                nn.ELU(),
                 nn.Linear(width, width),
                 nn.ELU(),
-                nn.Linear(width, *shape),  # [B, 2]
-            )
-            return
-        channels, size, _ = shape
-        w, code_dim = width, code_dim or 64
-        encoder = [nn.Conv2d(channels, w, 4, 2, 1), nn.ELU()]  # [B, w, 16, 16]
-        decoder = [nn.ConvTranspose2d(w, channels, 4, 2, 1)]  # [B, C, 32, 32]
-        while size > 8:
-            encoder += [nn.Conv2d(w, 2 * w, 4, 2, 1), nn.ELU()]  # [B, 2w, 8, 8], [B, 4w, 4, 4]
-            decoder = [nn.ConvTranspose2d(2 * w, w, 4, 2, 1), nn.ELU(), *decoder]  # [B, 2w, 8, 8], [B, w, 16, 16]
-            w, size = 2 * w, size // 2
-        encoder += [nn.Conv2d(w, code_dim, 4)]  # [B, h, 1, 1], the code
-        decoder = [nn.ConvTranspose2d(code_dim, w, 4), nn.ELU(), *decoder]  # [B, 4w, 4, 4]
-        self.net = nn.Sequential(*encoder, *decoder)
+                nn.Linear(width, code_dim),  # [B, code_dim]
+            ]
+        else:
+            code_dim = code_dim or 64
+            channels, size, _ = shape
+            w = width
+            encoder = [nn.Conv2d(channels, w, 4, 2, 1), nn.ELU()]  # [B, w, 16, 16]
+            while size > 8:
+                encoder += [nn.Conv2d(w, 2 * w, 4, 2, 1), nn.ELU()]  # [B, 2w, 8, 8], [B, 4w, 4, 4]
+                w, size = 2 * w, size // 2
+            encoder += [nn.Flatten(), nn.Linear(16 * w, code_dim)]  # [B, code_dim]
+        self.net = nn.Sequential(*encoder, Generator(code_dim, shape, width))
 
     def forward(self, x: Tensor) -> Tensor:
         return (x - self.net(x)).abs().flatten(1).mean(dim=1)

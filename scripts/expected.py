@@ -4,8 +4,8 @@
     python scripts/expected.py wgan_gp --jobs 4   # one file, four runs at a time
 
 A finished run is not repeated and a broken one goes on, so the command can be given again at any time. Writes
-results/expected/runs.csv (one row per run), table.md (one sentence per command, as the headers quote it) and the
-film of the first seed of each command.
+results/expected/runs.csv (one row per run), table.md (one sentence per command, as the headers quote it) and, of
+the first seed, the film (points) or the last picture (images) of each file's first command for a data set.
 """
 
 import ast
@@ -13,6 +13,7 @@ import csv
 import hashlib
 import importlib
 import json
+import os
 import re
 import shlex
 import shutil
@@ -28,7 +29,7 @@ import tyro
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results" / "expected"
 sys.path.insert(0, str(ROOT))
-NUMBERS = ["coverage", "coverage_max", "js", "high_quality", "modes", "reverse_kl", "w1"]
+NUMBERS = ["coverage", "coverage_max", "js", "high_quality", "modes", "reverse_kl", "w1", "swd", "swd_exact"]
 
 
 @dataclass
@@ -39,6 +40,8 @@ class Args:
     """seeds that no setting was chosen on"""
     jobs: int = 1
     """runs at a time"""
+    data_root: str = "data"
+    """folder of the data sets"""
     out: str = "runs/expected"
     """folder for the folders of the runs"""
 
@@ -54,17 +57,22 @@ def settings(command: str) -> str:
     file, *words = shlex.split(command)
     module = importlib.import_module(file.removesuffix(".py").replace("/", "."))
     args = asdict(tyro.cli(module.Args, args=words))
-    args = {name: value for name, value in args.items() if name not in ("seed", "out", "device", "resume", "track")}
+    args = {
+        name: value
+        for name, value in args.items()
+        if name not in ("seed", "data_root", "out", "device", "resume", "track")
+    }
     return hashlib.sha256(json.dumps(args).encode()).hexdigest()[:8]
 
 
-def run(command: str, seed: int, out: str, film: bool) -> dict | None:
-    """The row of one run, or None if it failed. With film, its film goes to the results."""
-    folders = ROOT / out / re.sub(r"\W+", "-", command).strip("-")
-    options = ["--seed", str(seed), "--out", str(folders), "--device", "cpu", "--resume"]
+def run(command: str, seed: int, args: Args, picture: bool) -> dict | None:
+    """The row of one run, or None if it failed. With picture, its film or last picture goes to the results."""
+    folders = ROOT / args.out / re.sub(r"\W+", "-", command).strip("-")
+    options = ["--seed", str(seed), "--data-root", args.data_root, "--out", str(folders), "--device", "cpu", "--resume"]
     print(f"python {command} --seed {seed}", flush=True)
     words = [sys.executable, *shlex.split(command), *options]
-    ended = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    one_core = os.environ | {"OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(words, cwd=ROOT, env=one_core, capture_output=True, text=True)
     if ended.returncode:
         print(f"failed: {command} --seed {seed}\n{ended.stderr}", file=sys.stderr)
         return None
@@ -72,14 +80,17 @@ def run(command: str, seed: int, out: str, film: bool) -> dict | None:
     folder = Path(
         last.removeprefix("numbers, pictures and checkpoint: ").removesuffix(" is finished: nothing to resume")
     )
-    if film:
-        shutil.copy(folder / "training.gif", RESULTS / f"{folder.name.rpartition('-s')[0]}.gif")
     result = json.loads((folder / "result.json").read_text())
     log = [json.loads(row) for row in (folder / "metrics.jsonl").read_text().splitlines()]
-    result["coverage_max"] = max(row["coverage"] for row in log)
+    if "coverage" in result:
+        result["coverage_max"], file = max(row["coverage"] for row in log), folder / "training.gif"
+    else:
+        result["swd_exact"], file = result["exact_sampler"]["swd"], max((folder / "samples").glob("*.png"))
+    if picture:
+        shutil.copy(file, RESULTS / f"{folder.name.rpartition('-s')[0]}{file.suffix}")
     config = json.loads((folder / "config.json").read_text())
     row = {"command": command, "settings": settings(command), "seed": seed}
-    row |= {name: result[name] for name in NUMBERS} | {"seconds": round(result["seconds"])}
+    row |= {name: result.get(name) for name in NUMBERS} | {"seconds": round(result["seconds"])}
     row |= {"device": config["device"], "torch": config["torch"]}
     return {name: round(value, 5) if isinstance(value, float) else value for name, value in row.items()}
 
@@ -91,12 +102,15 @@ def sentence(rows: list[dict]) -> str:
         values = [float(row[name]) for row in rows]
         return f"{statistics.mean(values):.{digits}f} +- {statistics.stdev(values):.{digits}f}"
 
-    best = statistics.mean(float(row["coverage_max"]) for row in rows)
     seconds = statistics.median(float(row["seconds"]) for row in rows)
+    end = f"{len(rows)} seeds, {seconds:.0f} s on one CPU core"
+    if rows[0]["swd"]:
+        exact = statistics.mean(float(row["swd_exact"]) for row in rows)
+        return f"swd {spread('swd', 3)} (an exact sampler {exact:.3f}); {end}"
+    best = statistics.mean(float(row["coverage_max"]) for row in rows)
     return (
-        f"coverage {spread('coverage', 1)} (best on the way {best:.1f}), "
-        f"high_quality {spread('high_quality', 2)}, "
-        f"w1 {spread('w1', 2)}; {len(rows)} seeds, {seconds:.0f} s on one CPU core"
+        f"coverage {spread('coverage', 1)} (best on the way {best:.1f}), high_quality {spread('high_quality', 2)}, "
+        f"w1 {spread('w1', 2)}; {end}"
     )
 
 
@@ -104,7 +118,13 @@ def main(args: Args) -> None:
     files = [ROOT / "algos" / f"{name}.py" for name in args.algos] or sorted((ROOT / "algos").glob("*.py"))
     if missing := [file.stem for file in files if not file.exists()]:
         raise SystemExit(f"no such file in algos/: {', '.join(missing)}")
-    todo = [(c, seed, args.out, seed == args.seeds[0]) for file in files for c in commands(file) for seed in args.seeds]
+    todo = []
+    for file in files:
+        shown = set()
+        for command in commands(file):
+            data = re.search(r"--dataset (\w+)|$", command)[1]
+            todo += [(command, seed, args, seed == args.seeds[0] and data not in shown) for seed in args.seeds]
+            shown.add(data)
     RESULTS.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(args.jobs) as pool:
         rows = [row for row in pool.map(lambda job: run(*job), todo) if row]

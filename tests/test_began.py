@@ -12,11 +12,10 @@ began = ALGOS["began"]
 def test_error_is_the_mean_over_each_samples_numbers(shape):
     """A mean: with a sum over 3072 pixels, lambda_k = 0.001 would act like 3."""
     D = began.Discriminator(shape, 8)
-    last = list(D.net)[-1]
-    nn.init.zeros_(last.weight)
-    nn.init.constant_(last.bias, 0.5)
+    for parameter in D.parameters():
+        nn.init.zeros_(parameter)
     x = torch.randn(4, *shape)
-    torch.testing.assert_close(D(x), (x - 0.5).abs().flatten(1).mean(dim=1))
+    torch.testing.assert_close(D(x), x.abs().flatten(1).mean(dim=1))
 
 
 @pytest.mark.parametrize("shape", [(2,), (1, 16, 16)])
@@ -83,3 +82,10 @@ def test_learning_rate_is_halved_when_m_stalls(tmp_path, monkeypatch):
     state = torch.load(tmp_path / "began-ring-s1" / "checkpoint.pt", weights_only=True)["state"]
     assert state["halving"].item() == 0.25 and state["M_best"].item() == 1.0
     assert state["d_opt"]["param_groups"][0]["lr"].item() == pytest.approx(began.Args().lr / 2)  # of the last update
+
+
+@pytest.mark.parametrize("shape", [(2,), (1, 32, 32)])
+def test_decoder_is_the_generators_network(shape):
+    decoder = began.Discriminator(shape, 8, 5).net[-1]
+    assert str(decoder) == str(began.Generator(5, shape, 8))
+    assert not any(isinstance(m, nn.BatchNorm2d | nn.BatchNorm1d) for m in decoder.modules())
