@@ -1,11 +1,18 @@
 """D2GAN, the GAN with two discriminators, one for each direction of the KL divergence.
 
-Paper       x
-Objective   x
-Remedies    x
-Changes     x
-Pitfalls    x
-Expected    python algos/x.py
+Paper       Nguyen et al. 2017, Dual Discriminator Generative Adversarial Nets, equation 1, arXiv 1709.03831
+Objective   D1 (high = real) minimises -alpha E log D1(x) + E D1(G(z)), D2 (high = fake) E D2(x) - beta E log D2(G(z));
+            both are positive: the softplus of the network's output
+            G minimises -E D1(G(z)) + beta E log D2(G(z)): with the best D1 and D2, its gradient is that of
+            alpha KL(p_data || p_g) + beta KL(p_g || p_data)
+Remedies    Mode collapse: the first KL charges for missing modes, the second for bad samples.
+Changes     Args.alpha, Args.beta, Discriminator, log_softplus, discriminator1_loss, discriminator2_loss,
+            generator_loss, train.networks, train.discriminator, train.generator, train.loop, no discriminator_loss
+Pitfalls    softplus underflows to 0 and its log to -inf below an output of about -100: log_softplus does not.
+            D1 and D2 are not probabilities: at p_g = p_data they are alpha and beta, and d_loss is
+            alpha (1 - log alpha) + beta (1 - log beta), 0.85 here.
+            Deviations: alpha 0.2, beta 0.1 and lr 1e-3, for points; the official toy has 1, 1 and 2e-4.
+Expected    python algos/d2gan.py
 """
 
 import os
@@ -67,9 +74,9 @@ class Args:
     """dimension of the noise z; 0: 2 for points, 64 for images"""
     width: int = 64
     """points: units of each hidden layer; images: channels at half size, doubled at each next halving"""
-    alpha: float = 1.0
+    alpha: float = 0.2
     """weight of log D1 of the real samples"""
-    beta: float = 1.0
+    beta: float = 0.1
     """weight of log D2 of the generated samples"""
 
 

@@ -1,11 +1,22 @@
 """DRAGAN, the GAN with a gradient penalty around the real samples.
 
-Paper       x
-Objective   x
-Remedies    x
-Changes     x
-Pitfalls    x
-Expected    python algos/x.py
+Paper       Kodali et al. 2017, On Convergence and Stability of GANs, arXiv 1705.07215
+Objective   D minimises -E log s(D(x)) - E log(1 - s(D(G(z)))) + lambda E (|grad D(x_hat)|_2 - k)^2; D(x) is a logit;
+            x_hat = x + N(0, c I), real samples only
+            G minimises -E log s(D(G(z)))
+Remedies    Mode collapse and oscillation: where D is steep around real samples, G runs to a few of them (the paper's
+            hypothesis: a bad local equilibrium); a D that is smooth there has a gradient to each mode from afar.
+Changes     Args.lr, Args.beta1, Args.beta2, Args.lambda, Args.k, Args.noise, Args.noise_variance, perturb,
+            gradient_penalty, train.discriminator
+Pitfalls    The penalty is on the logit, not on its sigmoid, and around real samples, not between real and generated
+            ones. c is a variance, in the data's units squared. The paper's c of about 10 is for pixels 0 to 255: a
+            standard deviation of 3.2 there, but of 3.2 times the whole half-range for pixels in [-1, 1], where it
+            drowns the image; 0.0006 is the same in those units (--noise-variance 6e-4 for images here).
+            --noise uniform is the official code: x + alpha 0.5 sd(x) U[0, 1), sd over the whole batch; it is not
+            centred (0.125 sd on average), and its x_hat depends on the scale of the data by itself.
+            Deviations: lr 3e-3 falling to zero, beta1 0 and c 0.01, for points; the official code has 1e-4 and 0.5.
+Expected    python algos/dragan.py
+            python algos/dragan.py --dataset grid --width 128 --steps 15000
 """
 
 import os
@@ -57,11 +68,11 @@ class Args:
     """discriminator updates per generator update"""
     batch_size: int = 128
     """real samples, and as many generated ones, per update"""
-    lr: float = 1e-3
+    lr: float = 3e-3
     """learning rate of both optimisers"""
-    beta1: float = 0.5
+    beta1: float = 0.0
     """Adam's decay rate of the mean of the gradients"""
-    beta2: float = 0.999
+    beta2: float = 0.9
     """Adam's decay rate of the mean of their squares"""
     z_dim: int = 0
     """dimension of the noise z; 0: 2 for points, 64 for images"""

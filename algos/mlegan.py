@@ -1,11 +1,23 @@
-"""MLE-GAN, the GAN whose generator ascends the likelihood of the data.
+"""MLE-GAN, the GAN whose generator climbs the likelihood of the data.
 
-Paper       x
-Objective   x
-Remedies    x
-Changes     x
-Pitfalls    x
-Expected    python algos/x.py
+Paper       Goodfellow 2014, On distinguishability criteria for estimating generative models, arXiv 1412.6515
+Objective   D minimises -E log s(D(x)) - E log(1 - s(D(G(z)))); s is the sigmoid, D(x) a logit, high = real
+            G minimises -E exp(D(G(z))): with the best D, exp(D) = p_data / p_g and G's gradient is that of
+            KL(p_data || p_g), as in maximum likelihood
+Remedies    Mode collapse, in theory: KL(p_data || p_g) is infinite if a mode is missing.
+Changes     Args.lr, Args.max_logit, generator_loss, train.generator
+Pitfalls    The minus: with f = +p_data / p_g, as some notes have it, G runs from the data. With the best D the loss
+            is -1 whatever G does: it says nothing.
+            The guard: above max_logit exp goes on as its tangent, or it overflows. Its cost: only where p_g is above
+            p_data / exp(max_logit) is the gradient still KL's, and a missing mode of mass p costs no more than
+            p (max_logit + 2), not infinity (tests/test_losses.py).
+            In practice it is fragile: few samples carry the gradient, those of the highest logits. At the other
+            files' lr 1e-3 it finds all modes and loses most; --max-logit 0, which caps these weights at 1 and gives
+            up KL's charge for missing modes, keeps them. So do lr 3e-4, slowly, and lr 5e-4 with a batch of 512; of
+            128 it does not, nor does D's 5 steps to 1 help. The theory asks for the best D, and exp for a lucky one.
+Expected    python algos/mlegan.py
+            python algos/mlegan.py --lr 1e-3
+            python algos/mlegan.py --lr 1e-3 --max-logit 0
 """
 
 import os
@@ -57,7 +69,7 @@ class Args:
     """discriminator updates per generator update"""
     batch_size: int = 128
     """real samples, and as many generated ones, per update"""
-    lr: float = 1e-3
+    lr: float = 3e-4
     """learning rate of both optimisers"""
     beta1: float = 0.5
     """Adam's decay rate of the mean of the gradients"""

@@ -14,11 +14,11 @@ Pitfalls    Sigmoid and BCELoss instead of softplus on logits lose the gradient 
             Unlike DCGAN's, D has no batch norm, so that D(x) does not depend on the rest of the batch, and the
             learning rate falls to zero (--no-lr-decay: the last samples then depend on where you stop).
 Expected    python algos/nsgan.py
-            coverage 6.4 +- 1.5 (best on the way 8.0), high_quality 0.94 +- 0.01, w1 0.80 +- 0.57; 5 seeds, 22 s
-            on one CPU core
+            coverage 6.4 +- 1.5 (best on the way 8.0), high_quality 0.94 +- 0.01, w1 0.80 +- 0.57; 5 seeds, 22 s on
+            one CPU core
             python algos/nsgan.py --dataset grid --width 128 --steps 15000
-            coverage 12.8 +- 1.5 (best on the way 25.0), high_quality 0.93 +- 0.01, w1 1.59 +- 0.29; 5 seeds, 72
-            s on one CPU core
+            coverage 12.8 +- 1.5 (best on the way 25.0), high_quality 0.93 +- 0.01, w1 1.59 +- 0.29; 5 seeds, 72 s on
+            one CPU core
 """
 
 import os

@@ -1,11 +1,21 @@
 """Unrolled GAN, whose generator looks K updates of the discriminator ahead.
 
-Paper       x
-Objective   x
-Remedies    x
-Changes     x
-Pitfalls    x
-Expected    python algos/x.py
+Paper       Metz et al. 2017, Unrolled Generative Adversarial Networks, section 2, arXiv 1611.02163
+Objective   D minimises -E log s(D(x)) - E log(1 - s(D(G(z)))); s is the sigmoid, D(x) a logit, high = real
+            G minimises E log s(D_K(x)) + E log(1 - s(D_K(G(z)))), D_K = D after K more updates on these samples
+Remedies    Mode collapse and oscillation: a generator that moves all samples to one mode sees D answer within these
+            K steps, and that answer is part of its gradient.
+Changes     Args.steps, Args.unroll_steps, unroll, generator_loss, train.generator
+Pitfalls    G's gradient goes through D's K steps. K ordinary steps of a copy of D, put back afterwards, are not
+            that: on f = xy the slope is then y + K eta x, not y + 2 K eta x. The fakes are not detached; D's weights,
+            gradients and Adam stay as they are, and D itself then makes one step. G's loss is the whole value of
+            the game, which saturates, the real term too: D_K depends on G. --unroll-steps 0 is gan.py.
+            An update costs about K double backwards. The same two batches serve all K steps.
+            The official notebook's ring has seven modes: its angles count 0 and 2 pi both.
+            Deviation: the unrolled Adam takes the root of v + eps^2, for its slope at v = 0. It is sensitive to lr: at
+            2e-3 it lost most modes.
+Expected    python algos/unrolled.py
+            python algos/unrolled.py --unroll-steps 0
 """
 
 import os
@@ -134,7 +144,7 @@ class Discriminator(nn.Module):
 
 
 def unroll(D: nn.Module, d_opt: torch.optim.Adam, real: Tensor, fake: Tensor, steps: int) -> dict[str, Tensor]:
-    """The weights of D after `steps` more updates by its Adam on this one batch, as functions of fake: equation 5.
+    """The weights of D after `steps` more updates by its Adam on this one batch, as functions of fake: section 2.2.
 
     D, its gradients and d_opt stay as they are. Adam's mean of squares is differentiated too, so its root is taken
     of v + eps^2, not of v alone: the slope of sqrt at 0 is infinite.

@@ -11,7 +11,11 @@ import re
 import pytest
 from conftest import FILES
 
-BUDGET = {"nsgan": 0, "gan": 4, "wgan_gp": 48}  # changed lines against nsgan.py, added and removed
+BUDGET = {  # changed lines against nsgan.py, added and removed
+    "nsgan": 0, "gan": 4, "mlegan": 14, "pacgan": 18, "lsgan": 24, "dragan": 34, "unrolled": 38, "wgan": 40,
+    "wgan_gp": 38, "d2gan": 44, "began": 108, "dual_d_selu": 128,
+}  # fmt: skip
+LENGTH = {"dual_d_selu": 310}  # lines of a file, 260 for the rest: each row of its paper's tables is a flag
 ENTRIES = ["Paper", "Objective", "Remedies", "Changes", "Pitfalls", "Expected"]
 TEXT = {file.stem: file.read_text() for file in FILES}
 
@@ -76,7 +80,7 @@ def test_changed_lines_stay_within_the_budget(name):
 @pytest.mark.parametrize("name", TEXT)
 def test_length(name):
     text = TEXT[name]
-    assert len(text.splitlines()) <= 260
+    assert len(text.splitlines()) <= LENGTH.get(name, 260)
     assert len(ast.get_docstring(ast.parse(text)).splitlines()) <= 28 and text.isascii()
 
 

@@ -78,6 +78,13 @@ def chi_square_like(p_data, p_g):
     return (p_data * (r - 2 * (1 + r).log() - 1 / (1 + r))).sum()
 
 
+def guarded_kl(p_data, p_g, c):
+    """KL(p_data || p_g) where p_g > p_data / e^c; below, charges grow to no more than c + 2, not to infinity."""
+    r, r0 = p_g / p_data, math.exp(-c)
+    below = c - math.exp(c) * ((2 - c) * (r - r0) - (r * r.log() + r0 * c))
+    return (p_data * torch.where(r > r0, -r.log(), below)).sum()
+
+
 def logit(p_data, p_g):
     return (p_data / p_g).log()
 
@@ -101,6 +108,8 @@ D2GAN = {"alpha": 0.2, "beta": 0.1}
         ("lsgan", lambda p, q: [p / (p + q)], chi_square_like, {}),
         # Goodfellow 2014, On distinguishability criteria: maximum likelihood
         ("mlegan", lambda p, q: [logit(p, q)], lambda p, q: kl(p, q), {"max_logit": math.inf}),
+        ("mlegan", lambda p, q: [logit(p, q)], lambda p, q: guarded_kl(p, q, 3.0), {"max_logit": 3.0}),
+        ("mlegan", lambda p, q: [logit(p, q)], lambda p, q: guarded_kl(p, q, 0.0), {"max_logit": 0.0}),
         # Nguyen et al. 2017, theorem 2: both directions of KL
         (
             "d2gan",
@@ -298,3 +307,12 @@ def test_maximum_likelihood_value_says_nothing_and_the_guard_bounds_the_weight()
     d_fake = torch.tensor([-1000.0, -2.0, 2.9, 3.1, 1000.0], requires_grad=True)
     weight = -5 * gradient(loss(d_fake, 3.0), d_fake)
     torch.testing.assert_close(weight, d_fake.detach().clamp(max=3).exp())
+
+
+def test_a_missing_mode_costs_maximum_likelihood_infinity_and_the_guarded_loss_only_c_plus_2():
+    p_data = torch.tensor([0.9, 0.1], dtype=torch.float64)
+    p_g = torch.tensor([1.0, 1e-300], dtype=torch.float64)
+    assert kl(p_data, p_g) > 60
+    for c in (0.0, 3.0):
+        cost = guarded_kl(p_data, p_g, c) - 0.9 * math.log(0.9)
+        assert cost.item() == pytest.approx(0.1 * (c + 2))

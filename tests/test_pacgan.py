@@ -49,9 +49,9 @@ def test_only_the_first_layer_grows(images, inside, tiny_images):
 
 def test_packs_of_one_are_nsgan_bit_for_bit(tmp_path):
     for name, options in [("pacgan", {"packing": 1}), ("nsgan", {})]:
-        common = {"steps": 20, "log_every": 10, "width": 16, "seed": 3, "device": "cpu", "out": str(tmp_path)}
+        common = {"steps": 20, "log_every": 10, "width": 16, "lr": 1e-3, "device": "cpu", "out": str(tmp_path)}
         ALGOS[name].train(ALGOS[name].Args(**common, **options))
-    (one, log_one), (two, log_two) = (contents(tmp_path / f"{name}-ring-s3") for name in ("pacgan", "nsgan"))
+    (one, log_one), (two, log_two) = (contents(tmp_path / f"{name}-ring-s1") for name in ("pacgan", "nsgan"))
     assert one.pop("algo") != two.pop("algo") and same(one, two) and log_one == log_two
 
 
