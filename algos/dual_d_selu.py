@@ -71,7 +71,7 @@ class Args:
     """discriminator updates per generator update"""
     batch_size: int = 128
     """real samples, and as many generated ones, per update"""
-    lr: float = 1e-3
+    lr: float = 2e-3
     """learning rate of both optimisers"""
     beta1: float = 0.5
     """Adam's decay rate of the mean of the gradients"""
@@ -141,7 +141,7 @@ class MinibatchDiscrimination(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         M = torch.einsum("bf,fkd->bkd", x, self.T)
-        distance = (M[:, None] - M[None]).abs().sum(dim=3)  # [B, B, kernels]
+        distance = sum((m[:, None] - m[None]).abs() for m in M.unbind(dim=2))  # [B, B, kernels]
         return torch.cat([x, torch.exp(-distance).sum(dim=1) - 1], dim=1)  # without itself, exp(0)
 
 

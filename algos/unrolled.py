@@ -3,17 +3,15 @@
 Paper       Metz et al. 2017, Unrolled Generative Adversarial Networks, section 2, arXiv 1611.02163
 Objective   D minimises -E log s(D(x)) - E log(1 - s(D(G(z)))); s is the sigmoid, D(x) a logit, high = real
             G minimises E log s(D_K(x)) + E log(1 - s(D_K(G(z)))), D_K = D after K more updates on these samples
-Remedies    Mode collapse and oscillation: a generator that moves all samples to one mode sees D answer within these
-            K steps, and that answer is part of its gradient.
+Remedies    Mode collapse and oscillation: if G moves all samples to one mode, D answers within these K steps, and
+            that answer is part of G's gradient.
 Changes     Args.steps, Args.unroll_steps, unroll, generator_loss, train.generator
-Pitfalls    G's gradient goes through D's K steps. K ordinary steps of a copy of D, put back afterwards, are not
-            that: on f = xy the slope is then y + K eta x, not y + 2 K eta x. The fakes are not detached; D's weights,
-            gradients and Adam stay as they are, and D itself then makes one step. G's loss is the whole value of
-            the game, which saturates, the real term too: D_K depends on G. --unroll-steps 0 is gan.py.
-            An update costs about K double backwards. The same two batches serve all K steps.
-            The official notebook's ring has seven modes: its angles count 0 and 2 pi both.
-            Deviation: the unrolled Adam takes the root of v + eps^2, for its slope at v = 0. It is sensitive to lr: at
-            2e-3 it lost most modes.
+Pitfalls    The gradient goes through D's K steps. K ordinary steps of a copy of D are not that: on f = xy the slope
+            is then y + K eta x, not y + 2 K eta x. The fakes are not detached; D, its gradients and its Adam stay as
+            they are, and D then makes one step of its own. G's loss is the whole value, which saturates, and its
+            real term too: D_K depends on G. --unroll-steps 0 is gan.py. The same samples serve all K steps.
+            An update costs K double backwards. lr 2e-3 lost most modes of the ring on both seeds tried.
+            Deviation: the unrolled Adam takes the root of v + eps^2, for its slope at v = 0.
 Expected    python algos/unrolled.py
             python algos/unrolled.py --unroll-steps 0
 """

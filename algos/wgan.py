@@ -14,7 +14,7 @@ Pitfalls    Clip after every step of D, biases too: the official code clips befo
             wgan_gp.py bounds the slope without that.
             --bursts is in the official code, not in the paper's algorithm.
             Deviations: the paper's --clip 0.01 --lr 5e-5 is for images and long runs; for points in a minute c is 0.1
-            and lr 2e-3, falling to zero.
+            and lr 3e-3, falling to zero.
 Expected    python algos/wgan.py
 """
 
