@@ -87,7 +87,7 @@ class Args:
     lambda_k: float = 0.1
     """learning rate of k, the weight of the generated samples in D's loss"""
     patience: int = 0
-    """halve the learning rate if M has not improved on its best in this many updates; 0: never"""
+    """halve the learning rate where the mean of M over this many updates has not fallen; 0: never"""
 
 
 class Generator(nn.Module):
@@ -153,7 +153,7 @@ class Discriminator(nn.Module):
 
 
 def balance(d_real: Tensor, d_fake: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
-    """gamma L(x) - L(G(z)), by which k is moved, and the measure of convergence M: section 3.4, from errors [B]."""
+    """gamma L(x) - L(G(z)), the surplus that moves k, and the measure of convergence M: section 3.4, from errors [B]."""
     real, fake = d_real.detach().mean(), d_fake.detach().mean()
     return gamma * real - fake, real + (gamma * real - fake).abs()
 
@@ -189,7 +189,7 @@ def train(args: Args) -> dict[str, float]:
     n = 2500 if data.shape == (2,) else 1000  # samples per measurement, always from the same noise
     z_fixed = torch.randn(n, z_dim, device=run.device)
     k = torch.zeros((), device=run.device)
-    M, M_best, halving = torch.zeros_like(k), torch.full_like(k, 1e9), torch.ones_like(k)
+    M_mean, M_best, halving = torch.zeros_like(k), torch.full_like(k, 1e9), torch.ones_like(k)
 
     # discriminator
     def d_step():
@@ -218,11 +218,11 @@ def train(args: Args) -> dict[str, float]:
         for _ in range(args.d_steps):
             numbers = d_step()
         numbers |= g_step()
-        step_of_k, m = balance(numbers["d_real"], numbers["d_fake"], args.gamma)
-        k.add_(args.lambda_k * step_of_k).clamp_(0, 1)
+        surplus, M = balance(numbers["d_real"], numbers["d_fake"], args.gamma)
+        k.add_(args.lambda_k * surplus).clamp_(0, 1)
         if args.patience:
-            M.add_(m / args.patience)
-        return numbers | {"k": k, "M": m}
+            M_mean.add_(M / args.patience)
+        return numbers | {"k": k, "M": M}
 
     @torch.no_grad()
     def generate():
@@ -234,13 +234,13 @@ def train(args: Args) -> dict[str, float]:
     # loop
     if args.graph and data.on_device:
         update = run.graph(update)
-    for step in run.steps(G=G, D=D, g_opt=g_opt, d_opt=d_opt, k=k, M=M, M_best=M_best, halving=halving):
+    for step in run.steps(G=G, D=D, g_opt=g_opt, d_opt=d_opt, k=k, M_mean=M_mean, M_best=M_best, halving=halving):
         lr.fill_(args.lr * (1 - (step - 1) / args.steps if args.lr_decay else 1)).mul_(halving)
         numbers = update()
-        if args.patience and step % args.patience == 0:  # M is now its mean over that time
-            halving.mul_(torch.where(M < M_best, 1.0, 0.5))
-            M_best.copy_(torch.minimum(M, M_best))
-            M.zero_()
+        if args.patience and step % args.patience == 0:
+            halving.mul_(torch.where(M_mean < M_best, 1.0, 0.5))
+            M_best.copy_(torch.minimum(M_mean, M_best))
+            M_mean.zero_()
 
         # log
         if run.due(step):

@@ -170,7 +170,7 @@ class Discriminator(nn.Module):
             w = width
             layers = [nn.Conv2d(channels, w, 4, 2, 1), act]  # [B, w, 16, 16]
             while size > 8:
-                layers += [block(nn.Conv2d(w, w, 3, 1, 1), act)] if resblock else []
+                layers += [block(nn.Conv2d(w, w, 3, 1, 1), act)]
                 layers += [nn.Conv2d(w, 2 * w, 4, 2, 1), act]  # [B, 2w, 8, 8], [B, 4w, 4, 4]
                 w, size = 2 * w, size // 2
             layers, features = [*layers, nn.Flatten()], 16 * w  # [B, 4w * 4 * 4]
@@ -190,7 +190,8 @@ class Discriminator(nn.Module):
 def gradient_penalty(D: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
     """E (|grad_x D(x_hat)|_2 - 1)^2 at x_hat = eps x + (1 - eps) G(z), eps ~ U[0, 1], for samples [B, ...].
 
-    One eps and one norm, over all dimensions, for each sample.
+    One eps and one norm, over all dimensions, for each sample. With minibatch discrimination the slope counts what a
+    sample does to the logits of the others, too.
     """
     eps = torch.rand(len(real), *[1] * (real.dim() - 1), device=real.device)
     x_hat = (eps * real + (1 - eps) * fake).detach().requires_grad_()

@@ -191,11 +191,14 @@ def train(args: Args) -> dict[str, float]:
     # generator
     def g_step():
         fake = G(torch.randn(args.batch_size, z_dim, device=run.device))
-        g_loss = generator_loss(D(fake), args.max_logit)
+        d_fake = D(fake)
+        g_loss = generator_loss(d_fake, args.max_logit)
+        weight = d_fake.detach().clamp(max=args.max_logit).exp()
+        ess = weight.sum().square() / weight.square().sum() / args.batch_size  # the share that carries the gradient
         g_opt.zero_grad()
         g_loss.backward(inputs=[*G.parameters()])  # only G learns
         g_opt.step()
-        return {"g_loss": g_loss}
+        return {"g_loss": g_loss, "ess": ess}
 
     # update
     def update():

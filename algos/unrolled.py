@@ -151,11 +151,11 @@ def unroll(D: nn.Module, d_opt: torch.optim.Adam, real: Tensor, fake: Tensor, st
     state = [d_opt.state[p] for p in D.parameters()]
     group, t = d_opt.param_groups[0], state[0]["step"]
     (beta1, beta2), lr, eps = group["betas"], group["lr"], group["eps"]
-    w = torch.cat([p.flatten() for p in D.parameters()])  # all weights as one vector
+    w = torch.cat([p.flatten() for p in D.parameters()])  # all weights as one vector: few and short operations
     m = torch.cat([s["exp_avg"].flatten() for s in state])
     v = torch.cat([s["exp_avg_sq"].flatten() for s in state])
 
-    def named(w):
+    def named(w):  # that vector as {name: weight}, for functional_call
         parts = w.split([shape.numel() for shape in shapes.values()])
         return {name: part.view(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
 

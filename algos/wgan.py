@@ -75,7 +75,7 @@ class Args:
     clip: float = 0.1
     """largest absolute value of a weight of D, the paper's c"""
     bursts: bool = False
-    """100 discriminator updates for each of the first 25 generator updates and every 500th, as the official code"""
+    """100 discriminator updates at the first 25 generator updates and at every 500th, as the official code"""
 
 
 class Generator(nn.Module):
@@ -219,7 +219,7 @@ def train(args: Args) -> dict[str, float]:
     for step in run.steps(G=G, D=D, g_opt=g_opt, d_opt=d_opt):
         if args.lr_decay:
             lr.fill_(args.lr * (1 - (step - 1) / args.steps))
-        if args.bursts and (step <= 25 or step % 500 == 0):
+        if args.bursts and (step <= 25 or step % 500 == 1):
             for _ in range(100 - args.d_steps):
                 d_step()
         numbers = update()

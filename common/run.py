@@ -236,10 +236,10 @@ class Run:
                 if isinstance(part, Tensor):
                     part.copy_(saved["state"][name])
                     continue
-                rates = [group["lr"] for group in getattr(part, "param_groups", [])]
+                ours = [(group["lr"], group["capturable"]) for group in getattr(part, "param_groups", [])]
                 part.load_state_dict(saved["state"][name])
-                for group, rate in zip(getattr(part, "param_groups", []), rates, strict=True):
-                    group["lr"] = rate  # still the caller's tensor, not the copy that was loaded
+                for group, kept in zip(getattr(part, "param_groups", []), ours, strict=True):
+                    group["lr"], group["capturable"] = kept  # the caller's tensor, not a copy; and of this device
             torch.set_rng_state(saved["rng"].cpu())
             if self.device.type == "cuda" and "cuda_rng" in saved:
                 torch.cuda.set_rng_state(saved["cuda_rng"].cpu(), self.device)

@@ -60,7 +60,7 @@ def test_selu_has_the_fixed_point_0_1():
 def test_selu_layers_have_lecuns_initialisation():
     D = dual.Discriminator((3, 32, 32), 32, selu=True)
     weights = [m for m in D.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
-    assert len(weights) == 4
+    assert len(weights) == 6
     for layer in weights[1:]:
         assert layer.weight.std().item() == pytest.approx(layer.weight[0].numel() ** -0.5, rel=0.05)
         assert not layer.bias.any()

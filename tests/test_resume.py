@@ -128,6 +128,22 @@ def test_nothing_is_overwritten_and_resume_finds_its_own(tmp_path):
     assert (tmp_path / "new" / name / "result.json").exists()
 
 
+def test_resumes_on_another_device(tmp_path):
+    """RMSprop's state says how the device of the checkpoint was to be used; that of the new one counts."""
+    from algos import wgan
+
+    options = {"steps": 6, "checkpoint_every": 2, "width": 8, "out": str(tmp_path), "device": "cpu"}
+    wgan.train(wgan.Args(**options))
+    (folder,) = tmp_path.iterdir()
+    (folder / "result.json").unlink()
+    saved = torch.load(folder / "checkpoint.pt", weights_only=True)
+    saved["step"] = 4
+    for name in ("g_opt", "d_opt"):
+        saved["state"][name]["param_groups"][0]["capturable"] = True  # as on a GPU
+    torch.save(saved, folder / "checkpoint.pt")
+    assert wgan.train(wgan.Args(**options, resume=True))["step"] == 6
+
+
 def test_killed_before_the_first_checkpoint(algo, tmp_path):
     args = run_args(algo, tmp_path)
     algo.train(args)

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from conftest import ALGOS
+from test_resume import same
 from torch import nn
 from torch.func import functional_call
 
@@ -71,7 +72,7 @@ def test_discriminator_and_its_optimiser_stay_as_they_are():
     before = copy.deepcopy((D.state_dict(), d_opt.state_dict(), [p.grad for p in D.parameters()]))
     value(D, d_opt, real, fake, 5).backward(inputs=[fake])
     after = (D.state_dict(), d_opt.state_dict(), [p.grad for p in D.parameters()])
-    assert str(before) == str(after)
+    assert same(before, after)
 
 
 def test_dead_units_do_not_make_nan():
@@ -116,11 +117,3 @@ def test_unrolling_damps_the_oscillation_of_the_xy_game(monkeypatch):
             x, y = x - 0.1 * xy_game(monkeypatch, x, y, 0.1, K), y + 0.1 * x
         ratio = (x * x + y * y) ** 0.5 / 2**0.5 / radius**300
         assert 0.8 < ratio < 1.25, (K, ratio)
-
-
-def test_train_unrolls_as_many_steps_as_it_is_told(inside, monkeypatch):
-    seen = []
-    monkeypatch.setattr(unrolled, "unroll", lambda D, opt, real, fake, K: seen.append(K) or dict(D.named_parameters()))
-    local = inside(unrolled, unroll_steps=7, width=8)
-    local["update"]()
-    assert seen == [7]
