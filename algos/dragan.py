@@ -68,17 +68,17 @@ class Args:
     """discriminator updates per generator update"""
     batch_size: int = 128
     """real samples, and as many generated ones, per update"""
-    lr: float = 3e-3
+    lr: float = 2e-3
     """learning rate of both optimisers"""
-    beta1: float = 0.0
+    beta1: float = 0.5
     """Adam's decay rate of the mean of the gradients"""
-    beta2: float = 0.9
+    beta2: float = 0.999
     """Adam's decay rate of the mean of their squares"""
     z_dim: int = 0
     """dimension of the noise z; 0: 2 for points, 64 for images"""
     width: int = 64
     """points: units of each hidden layer; images: channels at half size, doubled at each next halving"""
-    lambda_: Annotated[float, tyro.conf.arg(name="lambda")] = 10.0
+    lambda_: Annotated[float, tyro.conf.arg(name="lambda")] = 1.0
     """weight of the gradient penalty"""
     k: float = 1.0
     """the slope that the penalty asks of D"""
