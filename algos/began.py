@@ -4,22 +4,22 @@ Paper       Berthelot et al. 2017, BEGAN: Boundary Equilibrium Generative Advers
             arXiv 1703.10717
 Objective   D minimises E L(x) - k E L(G(z)), L(x) = |x - AE(x)|, a mean over x's numbers; low = real
             G minimises E L(G(z)); after each update k += lambda_k (gamma L(x) - L(G(z))), kept in [0, 1]
-Remedies    The vanishing gradient: L has slope about 1 wherever the auto-encoder fails. A D that wins: k holds
-            E L(G(z)) at gamma E L(x).
+Remedies    The vanishing gradient: an error |x - AE(x)| has no flat end. A D that wins: k holds E L(G(z)) at
+            gamma E L(x). Not mode collapse.
 Changes     Args.code_dim, Args.gamma, Args.lambda_k, Args.patience, Generator, Discriminator, balance,
             discriminator_loss, generator_loss, train.networks, train.discriminator, train.generator, train.update,
             train.loop
 Pitfalls    A mean over a sample's numbers, not a sum: lambda_k is relative to it. No detach on either side of
             |G(z) - AE(G(z))|. No batch norm in either network. M = L(x) + |gamma L(x) - L(G(z))| is logged.
-            lambda_k 0.001, as in public code, is for long runs: k, from 0, then needs thousands of updates to act, and
-            on Fashion-MNIST G drew grey meanwhile, which an auto-encoder copies well. Here it is 0.1, gamma 0.9.
-            On points it fails, and not by a bug: k is inside (0, 1), the errors have the ratio gamma, M is near
-            L(x), all as at convergence, and one mode holds every sample. E L(G(z)) = gamma E L(x) is all that is
-            asked, and one point answers. So it was for 20 settings of gamma, lambda_k, code_dim and lr. On images the
-            samples differ, but crowd where auto-encoding is easy: shoes.
-            --patience is the paper's halving when M stalls.
+            lambda_k 0.001, as in public code, is for long runs: k starts at 0, and on Fashion-MNIST G drew grey
+            for thousands of updates, which an auto-encoder copies well. Here it is 0.1, with gamma 0.9.
+@@B
+            --patience halves the learning rate when M stalls.
 Expected    python algos/began.py
+            coverage 2.4 +- 1.5 (best on the way 3.8), high_quality 0.50 +- 0.44, w1 2.12 +- 0.54; 5 seeds, 57 s on
+            one CPU core
             python algos/began.py --dataset fashion_mnist --width 16 --batch-size 32 --lr 5e-4 --steps 1000
+            swd 0.322 +- 0.018 (an exact sampler 0.029); 5 seeds, 102 s on one CPU core
 """
 
 import os

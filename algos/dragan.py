@@ -6,15 +6,16 @@ Objective   D minimises -E log s(D(x)) - E log(1 - s(D(G(z)))) + lambda E (|grad
             G minimises -E log s(D(G(z)))
 Remedies    Mode collapse and oscillation: where D is steep around real samples, G runs to a few of them (the paper's
             hypothesis: a bad local equilibrium); a D that is smooth there has a gradient to each mode from afar.
-Changes     Args.lr, Args.beta1, Args.beta2, Args.lambda, Args.k, Args.noise, Args.noise_variance, perturb,
-            gradient_penalty, train.discriminator
+Changes     Args.lr, Args.lambda, Args.k, Args.noise, Args.noise_variance, perturb, gradient_penalty,
+            train.discriminator
 Pitfalls    The penalty is on the logit, not on its sigmoid, and around real samples, not between real and generated
             ones. c is a variance, in the data's units squared. The paper's c of about 10 is for pixels 0 to 255: a
             standard deviation of 3.2 there, but of 3.2 times the whole half-range for pixels in [-1, 1], where it
             drowns the image; 0.0006 is the same in those units (--noise-variance 6e-4 for images here).
-            --noise uniform is the official code: x + alpha 0.5 sd(x) U[0, 1), sd over the whole batch; it is not
-            centred (0.125 sd on average), and its x_hat depends on the scale of the data by itself.
-            Deviations: lr 3e-3 falling to zero, beta1 0 and c 0.01, for points; the official code has 1e-4 and 0.5.
+            --noise uniform is the official code: x + alpha 0.5 sd(x) U[0, 1), sd over the whole batch: it adapts to
+            the scale of the data, and is not centred (0.125 sd on average).
+            Deviations: lambda 1, c 0.01 and lr 2e-3, for points. lambda is relative to the scale of the data, and with
+            the 10 of the paper one to two runs in five stayed far from some modes, at each of two settings tried.
 Expected    python algos/dragan.py
             python algos/dragan.py --dataset grid --width 128 --steps 15000
 """

@@ -3,23 +3,29 @@
 Paper       Zhang, Li & Yu 2018, On the Convergence and Mode Collapse of GAN, SIGGRAPH Asia Technical Briefs,
             doi 10.1145/3283254.3283282; minibatch discrimination: Salimans et al. 2016, section 3.2, arXiv 1606.03498
 Objective   D1 minimises -E log s(D1(x)) - E log(1 - s(D1(G(z)))), high = real; D2 the same with the roles swapped
-            G minimises -E log s(D1(G(z))) + E log s(D2(G(z))): the gradient, with the best D1 and D2, of KL(p_g || p_data)
-Remedies    The vanishing gradient, by that loss; mode collapse, by minibatch discrimination. The loss alone does not:
-            KL(p_g || p_data) hardly charges for missing modes.
-Changes     Args.steps, Args.loss, Args.minibatch_discrimination, Args.both_minibatch_discrimination, Args.selu,
-            Args.both_selu, Args.resblock, Args.gradient_penalty, MinibatchDiscrimination, Residual, Discriminator,
-            gradient_penalty, discriminator1_loss, discriminator2_loss, generator_loss, train.networks,
+            G minimises -E log s(D1(G(z))) + E log s(D2(G(z))): with the best D1 and D2, its gradient is that of
+            KL(p_g || p_data)
+Remedies    The vanishing gradient, by that loss. Mode collapse, the paper says, by minibatch discrimination: the loss
+            itself, KL(p_g || p_data), hardly charges for missing modes.
+Changes     Args.steps, Args.lr, Args.loss, Args.minibatch_discrimination, Args.both_minibatch_discrimination,
+            Args.selu, Args.both_selu, Args.resblock, Args.gradient_penalty, MinibatchDiscrimination, Residual,
+            Discriminator, gradient_penalty, discriminator1_loss, discriminator2_loss, generator_loss, train.networks,
             train.discriminator, train.generator, train.loop, no discriminator_loss
 Pitfalls    Equation 5 has log(-D), which no D in (0, 1] has. G's loss above is its only reading that gives the
             paper's equations 7 to 10; as D1's own objective it would be unbounded, so both D are trained on plain
             cross-entropy. --loss eq6: the paper's equation 6, whose gradient is 4 JS: there D2 adds nothing.
             At D2 = 1 - D1, G's loss is minus D1's logit: in theory, one discriminator would do.
             The rows of tables 2 and 3: --no-minibatch-discrimination --both-minibatch-discrimination --no-selu
-            --both-selu --no-resblock --loss hinge --gradient-penalty. The supplement with the networks and with what
-            the penalty is was not at hand: those here are our own, without batch norm.
-            @@MD
+            --both-selu --no-resblock --loss hinge --gradient-penalty. The paper's supplement, with its networks, was
+            not at hand: these are our own, without batch norm, minibatch discrimination with 8 kernels of 4
+            dimensions (100 of 5 in the code of Salimans et al.), the penalty WGAN-GP's.
+            On the ring, below, the loss alone keeps all modes, and minibatch discrimination adds time and unevenness.
 Expected    python algos/dual_d_selu.py
+            coverage 8.0 +- 0.0 (best on the way 8.0), high_quality 0.90 +- 0.09, w1 0.27 +- 0.16; 5 seeds, 95 s on
+            one CPU core
             python algos/dual_d_selu.py --no-minibatch-discrimination
+            coverage 8.0 +- 0.0 (best on the way 8.0), high_quality 0.94 +- 0.01, w1 0.19 +- 0.04; 5 seeds, 48 s on
+            one CPU core
 """
 
 import os

@@ -6,14 +6,16 @@ Objective   D minimises E (D(x) - b)^2 + E (D(G(z)) - a)^2; D(x) is a raw output
 Remedies    The vanishing gradient: a sample that D is sure to be fake is far from c, and its slope grows with that
             distance. Not mode collapse.
 Changes     Args.a, Args.b, Args.c, discriminator_loss, generator_loss, train.discriminator, train.generator
-Pitfalls    No sigmoid before the square: it brings the flat ends back. The paper's second coding, --a -1 --b 1 --c 0,
-            makes the value of the game at the best D Pearson's chi-square of p_data + p_g and 2 p_g; but D is held
-            fixed while G learns, and near the optimum that gradient is of second order and points away from
-            chi-square's as often as not. That of the 0-1 coding has chi-square's direction there, and everywhere
+Pitfalls    No sigmoid before the square: it brings the flat ends back. Stay with the 0-1 coding: with the paper's
+            other one, --a -1 --b 1 --c 0, the value at the best D is Pearson's chi-square of p_data + p_g and 2 p_g,
+            but D is held fixed while G learns, and near the optimum that gradient is of second order and points away
+            from chi-square's as often as not. That of the 0-1 coding has chi-square's direction there, and everywhere
             that of the divergence sum p_data phi(p_g / p_data), phi(r) = r - 2 log(1 + r) - 1 / (1 + r).
             D answers 1/2 where it cannot tell: d_loss 0.5, g_loss 0.25. They do not measure progress.
             Deviation: no factors 1/2, which Adam would not notice.
 Expected    python algos/lsgan.py
+            coverage 6.8 +- 0.8 (best on the way 8.0), high_quality 0.88 +- 0.02, w1 1.09 +- 0.51; 5 seeds, 20 s on
+            one CPU core
 """
 
 import os
