@@ -3,7 +3,8 @@
     python scripts/expected.py                    # all files
     python scripts/expected.py wgan_gp --jobs 4   # one file, four runs at a time
 
-A finished run is not repeated and a broken one goes on, so the command can be given again at any time. Writes
+A finished run is not repeated and a broken one goes on, so the command can be given again at any time; after a
+change of code, which it does not notice, delete the folder --out first. Writes
 results/expected/runs.csv (one row per run), table.md (one sentence per command, as the headers quote it) and, of
 the first seed, the film (points) or the last picture (images) of each file's first command for a data set.
 """

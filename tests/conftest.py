@@ -30,6 +30,11 @@ def discriminators(local):
     return [local[name] for name in ("D", "D1", "D2") if name in local]
 
 
+def weights(module):
+    """A copy of all parameters as one vector."""
+    return torch.cat([p.detach().flatten().clone() for p in module.parameters()])
+
+
 def generator_loss(module, *outputs):
     """module.generator_loss of as many of the outputs as it has arguments without default, the last first."""
     parameters = inspect.signature(module.generator_loss).parameters.values()

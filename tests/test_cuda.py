@@ -5,16 +5,12 @@ import math
 
 import pytest
 import torch
-from conftest import ALGOS, break_at, discriminators
+from conftest import ALGOS, break_at, discriminators, weights
 from test_resume import contents, same
 
 from common.metrics import evaluate
 
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-
-
-def weights(module):
-    return torch.cat([p.detach().flatten().clone() for p in module.parameters()])
 
 
 @pytest.fixture(params=["points", "images"])

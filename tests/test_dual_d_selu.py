@@ -43,6 +43,15 @@ def test_minibatch_discrimination_sees_collapse():
     assert closeness(torch.randn(1, 3), T).abs().max() < 1e-6
 
 
+@pytest.mark.parametrize("features", [50, 800])
+def test_minibatch_discrimination_starts_at_the_same_scale_for_any_width(features):
+    """For N(0, 1) features M is N(0, 1) too, and exp(-|M_i - M_j|_1) over 4 dimensions (e erfc(1))^4 on average."""
+    torch.manual_seed(0)
+    layer = dual.MinibatchDiscrimination(features, kernels=64)
+    closeness = layer(torch.randn(200, features))[:, features:] / 199
+    assert closeness.mean().item() == pytest.approx((math.e * math.erfc(1)) ** 4, rel=0.15)
+
+
 def test_selu_has_the_fixed_point_0_1():
     """Klambauer et al. 2017, section 2: N(0, 1) keeps its mean and variance, and layers drive others there."""
     torch.manual_seed(0)

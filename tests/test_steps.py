@@ -5,7 +5,7 @@ import sys
 
 import pytest
 import torch
-from conftest import discriminators
+from conftest import discriminators, weights
 from test_resume import same
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -22,10 +22,6 @@ def local(request, algo, inside, tiny_images):
     for _ in range(20):
         local["update"]()
     return local
-
-
-def weights(module):
-    return torch.cat([p.detach().flatten().clone() for p in module.parameters()])
 
 
 def test_discriminator_step_lowers_its_loss(local):
