@@ -5,7 +5,8 @@ Objective   D1 (high = real) minimises -alpha E log D1(x) + E D1(G(z)), D2 (high
             both are positive: the softplus of the network's output
             G minimises -E D1(G(z)) + beta E log D2(G(z)): with the best D1 and D2, its gradient is that of
             alpha KL(p_data || p_g) + beta KL(p_g || p_data)
-Remedies    Mode collapse: the first KL charges for missing modes, the second for bad samples.
+Remedies    Mode collapse: the first KL charges for missing modes, the second for bad samples
+            (python scripts/pathologies.py divergences exact-losses).
 Changes     Args.alpha, Args.beta, Discriminator, log_softplus, discriminator1_loss, discriminator2_loss,
             generator_loss, train.networks, train.discriminator, train.generator, train.loop, no discriminator_loss
 Pitfalls    softplus underflows to 0 and its log to -inf below an output of about -100: log_softplus does not.

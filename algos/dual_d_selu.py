@@ -6,7 +6,7 @@ Objective   D1 minimises -E log s(D1(x)) - E log(1 - s(D1(G(z)))), high = real; 
             G minimises -E log s(D1(G(z))) + E log s(D2(G(z))): with the best D1 and D2, its gradient is that of
             KL(p_g || p_data)
 Remedies    The vanishing gradient, by that loss. Mode collapse, the paper says, by minibatch discrimination: the loss
-            itself, KL(p_g || p_data), hardly charges for missing modes.
+            itself, KL(p_g || p_data), hardly charges for missing modes (python scripts/pathologies.py exact-losses).
 Changes     Args.steps, Args.lr, Args.loss, Args.minibatch_discrimination, Args.both_minibatch_discrimination,
             Args.selu, Args.both_selu, Args.resblock, Args.gradient_penalty, MinibatchDiscrimination, Residual,
             Discriminator, gradient_penalty, discriminator1_loss, discriminator2_loss, generator_loss, train.networks,

@@ -4,7 +4,8 @@ Paper       Goodfellow et al. 2014, Generative Adversarial Nets, equation 1 and 
 Objective   D minimises -E log s(D(x)) - E log(1 - s(D(G(z)))); s is the sigmoid, D(x) a logit, high = real
             G minimises E log(1 - s(D(G(z)))): with the best D, its gradient is that of 2 JS(p_data, p_g)
 Remedies    Nothing: it is the game whose failures the other files remedy. Its gradient vanishes where D is sure
-            that a sample is fake: the slope of the loss in the logit is -s(D(G(z))).
+            that a sample is fake: the slope of the loss in the logit is -s(D(G(z)))
+            (python scripts/pathologies.py vanishing-gradient).
 Changes     generator_loss
 Pitfalls    Most code called "gan" minimises -E log s(D(G(z))) instead, and so did the code of the paper itself:
             that is nsgan.py. Where D wins, g_loss goes to 0 from below and g_grad to 0: G has stopped learning,

@@ -4,7 +4,8 @@ Paper       Mao et al. 2017, Least Squares Generative Adversarial Networks, equa
 Objective   D minimises E (D(x) - b)^2 + E (D(G(z)) - a)^2; D(x) is a raw output, not a logit; high = real
             G minimises E (D(G(z)) - c)^2; a = 0, b = c = 1, the 0-1 coding
 Remedies    The vanishing gradient: a sample that D is sure to be fake is far from c, and its slope grows with that
-            distance. Not mode collapse.
+            distance. It postpones it, rather: with the best D, which is flat there, G's gradient vanishes as gan.py's
+            (python scripts/pathologies.py vanishing-gradient). Not mode collapse.
 Changes     Args.a, Args.b, Args.c, discriminator_loss, generator_loss, train.discriminator, train.generator
 Pitfalls    No sigmoid before the square: it brings the flat ends back. Stay with the 0-1 coding: with the paper's
             other one, --a -1 --b 1 --c 0, the value at the best D is Pearson's chi-square of p_data + p_g and 2 p_g,

@@ -4,7 +4,8 @@ Paper       Goodfellow 2014, On distinguishability criteria for estimating gener
 Objective   D minimises -E log s(D(x)) - E log(1 - s(D(G(z)))); s is the sigmoid, D(x) a logit, high = real
             G minimises -E exp(D(G(z))): with the best D, exp(D) = p_data / p_g and G's gradient is that of
             KL(p_data || p_g), as in maximum likelihood
-Remedies    Mode collapse, in theory: KL(p_data || p_g) is infinite if a mode is missing.
+Remedies    Mode collapse, in theory: KL(p_data || p_g) is infinite if a mode is missing
+            (python scripts/pathologies.py divergences exact-losses).
 Changes     Args.lr, Args.max_logit, generator_loss, train.generator
 Pitfalls    The minus: with f = +p_data / p_g, as some notes have it, G runs from the data. With the best D the loss
             is -1 whatever G does: it says nothing.

@@ -6,7 +6,8 @@ Objective   D minimises -E log s(D(x)) - E log(1 - s(D(G(z)))); s is the sigmoid
             G minimises -E log s(D(G(z)))
 Remedies    The vanishing gradient: where D is sure that a sample is fake, gan.py's loss is flat, while this one
             has slope 1. Not mode collapse: with the best D, G's gradient is that of KL(p_g || p_data) - 2 JS
-            (Arjovsky & Bottou 2017, theorem 2.5), which punishes bad samples and hardly missing modes.
+            (Arjovsky & Bottou 2017, theorem 2.5), which punishes bad samples and hardly missing modes
+            (python scripts/pathologies.py vanishing-gradient exact-losses collapse-to-a-point).
 Changes     nothing: this is the reference
 Pitfalls    Sigmoid and BCELoss instead of softplus on logits lose the gradient again below a logit of about -30.
             The losses do not measure progress: where D cannot tell real from fake, d_loss is log 4 and g_loss

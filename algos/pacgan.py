@@ -5,7 +5,8 @@ Objective   D minimises -E log s(D(x1, ..., xm)) - E log(1 - s(D(G(z1), ..., G(z
             G minimises -E log s(D(G(z1), ..., G(zm)))
 Remedies    Mode collapse: m independent samples at once are m draws from p_data or m from p_g, and the product
             distributions p^m tell a generator that drops modes from one that is a little wrong everywhere: at total
-            variation 0.2 from the data, two such have 0.36 and 0.24 in packs of 2.
+            variation 0.2 from the data, two such have 0.36 and 0.24 in packs of 2
+            (python scripts/pathologies.py packing).
 Changes     Args.lr, Args.packing, pack, train.setup, train.networks, train.discriminator, train.generator
 Pitfalls    A pack is m samples of one class, along the channels (of points: the coordinates), never a mixture of real
             and generated ones, never along the width of an image, and each from a z of its own.

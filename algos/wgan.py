@@ -5,7 +5,8 @@ Objective   D minimises E D(G(z)) - E D(x) with every weight in [-c, c]; D(x) is
             logit and without a scale or a zero of its own
             G minimises -E D(G(z))
 Remedies    The vanishing gradient: a clipped critic has a bounded slope and may be trained to its best.
-            Mode collapse: E D(x) - E D(G(z)) bounds a multiple of W1 from below, and W1 charges for missing modes.
+            Mode collapse: E D(x) - E D(G(z)) bounds a multiple of W1 from below, and W1 charges for missing modes
+            (python scripts/pathologies.py divergences dirac).
 Changes     Args.steps, Args.d_steps, Args.lr, Args.clip, Args.bursts, clip_weights, discriminator_loss,
             generator_loss, train.networks, train.discriminator, train.loop, no Args.beta1, no Args.beta2
 Pitfalls    Clip after every step of D, biases too: the official code clips before it, and its weights exceed c in G's

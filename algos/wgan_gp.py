@@ -6,7 +6,8 @@ Objective   D minimises E D(G(z)) - E D(x) + lambda E (|grad D(x_hat)|_2 - 1)^2,
             D(x) is a critic value, high = real, not a logit and without a scale or a zero of its own
             G minimises -E D(G(z))
 Remedies    The vanishing gradient: a critic of slope 1 never flattens, however well it tells real from fake.
-            Mode collapse: E D(x) - E D(G(z)) estimates W1, which charges for every mode that is not reached.
+            Mode collapse: E D(x) - E D(G(z)) estimates W1, which charges for every mode that is not reached
+            (python scripts/pathologies.py divergences vanishing-gradient).
 Changes     Args.steps, Args.d_steps, Args.lr, Args.beta1, Args.beta2, Args.lambda, gradient_penalty,
             discriminator_loss, generator_loss, train.discriminator
 Pitfalls    The norm is over all of a sample, not per pixel or over the batch; eps is one number per sample; the

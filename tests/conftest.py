@@ -1,4 +1,4 @@
-import importlib
+import importlib.util
 import inspect
 import os
 import subprocess
@@ -90,6 +90,14 @@ def break_at(step, algo, args, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(Run, "due", killed)
         algo.train(args)
+
+
+def load_script(name):
+    """scripts/<name>.py as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def script(*words, **options) -> subprocess.CompletedProcess:

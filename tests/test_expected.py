@@ -1,14 +1,11 @@
 """Each header's Expected quotes, word for word, what scripts/expected.py measured and results/ keeps."""
 
 import csv
-import importlib.util
 
 import pytest
-from conftest import FILES, ROOT
+from conftest import FILES, ROOT, load_script
 
-spec = importlib.util.spec_from_file_location("expected", ROOT / "scripts" / "expected.py")
-expected = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(expected)
+expected = load_script("expected")
 ROWS = list(csv.DictReader((ROOT / "results" / "expected" / "runs.csv").open()))
 COMMANDS = [(file, command) for file in FILES for command in expected.commands(file)]
 
