@@ -4,8 +4,8 @@ Paper       Berthelot et al. 2017, BEGAN: Boundary Equilibrium Generative Advers
             arXiv 1703.10717
 Objective   D minimises E L(x) - k E L(G(z)), L(x) = |x - AE(x)|, a mean over x's numbers; low = real
             G minimises E L(G(z)); after each update k += lambda_k (gamma L(x) - L(G(z))), kept in [0, 1]
-Remedies    The vanishing gradient: an error |x - AE(x)| has no flat end. A D that wins: k holds E L(G(z)) at
-            gamma E L(x) (python scripts/pathologies.py vanishing-gradient). Not mode collapse.
+Remedies    The vanishing gradient (python scripts/pathologies.py vanishing-gradient): an error |x - AE(x)| has no flat
+            end. A D that wins: k holds E L(G(z)) at gamma E L(x). Not mode collapse.
 Changes     Args.code_dim, Args.gamma, Args.lambda_k, Args.patience, Generator, Discriminator, balance,
             discriminator_loss, generator_loss, train.networks, train.discriminator, train.generator, train.update,
             train.loop

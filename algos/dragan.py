@@ -6,7 +6,7 @@ Objective   D minimises -E log s(D(x)) - E log(1 - s(D(G(z)))) + lambda E (|grad
             G minimises -E log s(D(G(z)))
 Remedies    Mode collapse and oscillation: where D is steep around real samples, G runs to a few of them (the paper's
             hypothesis: a bad local equilibrium); a D that is smooth there has a gradient to each mode from afar
-            (python scripts/pathologies.py oscillation dirac).
+            (python scripts/pathologies.py oscillation).
 Changes     Args.lr, Args.lambda, Args.k, Args.noise, Args.noise_variance, perturb, gradient_penalty,
             train.discriminator
 Pitfalls    The penalty is on the logit, not on its sigmoid, and around real samples, not between real and generated

@@ -4,7 +4,7 @@ Paper       Metz et al. 2017, Unrolled Generative Adversarial Networks, section 
 Objective   D minimises -E log s(D(x)) - E log(1 - s(D(G(z)))); s is the sigmoid, D(x) a logit, high = real
             G minimises E log s(D_K(x)) + E log(1 - s(D_K(G(z)))), D_K = D after K more updates on these samples
 Remedies    Mode collapse and oscillation: if G moves all samples to one mode, D answers within these K steps, and
-            that answer is part of G's gradient (python scripts/pathologies.py minimax-or-maximin).
+            that answer is part of G's gradient (python scripts/pathologies.py oscillation minimax-or-maximin).
 Changes     Args.steps, Args.unroll_steps, unroll, generator_loss, train.generator
 Pitfalls    The gradient goes through D's K steps. K ordinary steps of a copy of D are not that: on f = xy the slope
             is then y + K eta x, not y + 2 K eta x. The fakes are not detached; D, its gradients and its Adam stay as

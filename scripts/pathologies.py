@@ -5,7 +5,7 @@
 
 Each prints its numbers, and writes them with one figure to results/pathologies/NAME.md and NAME.png. The losses,
 penalties and networks are those of algos/, imported; tests/test_pathologies.py holds the numbers against the theory.
-Everything is exact (float64, no sampling) but three: vanishing-gradient, collapse-to-a-point, and the dots of packing.
+Nothing is sampled (float64) but in vanishing-gradient, collapse-to-a-point and the dots of packing.
 """
 
 import copy
@@ -27,13 +27,14 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from algos import d2gan, dragan, dual_d_selu, gan, lsgan, mlegan, nsgan, pacgan, wgan, wgan_gp  # noqa: E402
 from common.data import Points  # noqa: E402
+from scripts.tables import table  # noqa: E402
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
 ORANGE, BLUE, GREEN, RED, SKY, PINK = "#e69f00", "#0072b2", "#009e73", "#d55e00", "#56b4e9", "#cc79a7"
-PURPLE, GREY = "#6a3d9a", "#777777"  # with the six above: the colour of a loss and of its divergence is always the same
+PURPLE, GREY = "#6a3d9a", "#777777"  # a loss and its divergence have one colour in all figures; else as they come
 STYLE = {"font.size": 12, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
 STYLE |= {"lines.linewidth": 2, "axes.titlesize": 12, "figure.dpi": 120}
 
@@ -41,25 +42,6 @@ STYLE |= {"lines.linewidth": 2, "axes.titlesize": 12, "figure.dpi": 120}
 def each(loss: Callable, *outputs: Tensor) -> Tensor:
     """The loss of each of the outputs [N] by itself, [N]: the losses in algos/ are means over a batch."""
     return torch.vmap(lambda *d: loss(*(x[None] for x in d)))(*outputs)
-
-
-def game(loss: Callable, p: Tensor, d_real: Tensor, q: Tensor, d_fake: Tensor) -> Tensor:
-    """E loss(D(x), D(G(z))) for x ~ p and G(z) ~ q, both categorical [K], from D's outputs [K] for each category."""
-    by_pair = torch.vmap(lambda real: each(lambda fake: loss(real[None], fake), d_fake))(d_real)
-    return p @ by_pair @ q
-
-
-def table(head: list[str], rows: list[list]) -> list[str]:
-    """A Markdown table: text to the left; numbers, with three significant digits, to the right."""
-    cells = [[f"{c:.3g}" if isinstance(c, float) else str(c) for c in row] for row in [head, *rows]]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
-    right = [not isinstance(cell, str) for cell in rows[0]]
-    lines = [
-        "| " + " | ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True)) + " |"
-        for row in cells
-    ]
-    rule = "|" + "|".join("-" * (w + 1) + (":" if r else "-") for w, r in zip(widths, right, strict=True)) + "|"
-    return [lines[0], rule, *lines[1:], ""]
 
 
 # Divergences of distributions p and q over the same cells, as probabilities [K] -------------------------------------
@@ -113,7 +95,11 @@ def best_normal(divergence: Callable, p: Tensor) -> tuple[float, float]:
     def objective(theta):
         return divergence(p, normal(theta[0], math.exp(theta[1]))).item()
 
-    fits = [minimize(objective, [mean, math.log(sd)], method="Nelder-Mead") for mean in (0.5, 4.0) for sd in (1.0, 4.0)]
+    fits = [
+        minimize(objective, [mean, math.log(sd)], method="Nelder-Mead", tol=1e-9)
+        for mean in (0.5, 4.0)
+        for sd in (1.0, 4.0)
+    ]
     best = min(fits, key=lambda fit: fit.fun)
     return best.x[0], math.exp(best.x[1])
 
@@ -122,12 +108,12 @@ def divergences(figure: Figure) -> list[str]:
     """Far from the data JS is flat at log 2 and W1 is not; KL(p, q) spreads q over all modes, KL(q, p) picks one.
 
     Above: the divergence of q = N(mu, 1) from the data p = N(0, 1), and its slope in mu, all the gradient that a
-    generator with this one parameter would get. Both KL are mu^2 / 2 here. The slope of JS vanishes: a generator far
+    generator which descends it would get. Both KL are mu^2 / 2 here. The slope of JS vanishes: a generator far
     from the data learns nothing (the vanishing gradient). Below: the normal distribution that is best by each
     divergence for data with two modes. KL(p, q) pays where p has mass and q has none, and so covers both modes and
     all between; KL(q, p) pays where q has mass and p has none, and so drops a mode for no more than log 2.
     """
-    mus = torch.linspace(0.05, 10, 200).tolist()
+    mus = torch.linspace(0.05, 10, 60).tolist()
     two_modes = (normal(-4.0) + normal(4.0)) / 2
     figure.set_size_inches(9, 7)
     values, slopes, fits = figure.subplot_mosaic("ab;cc").values()
@@ -138,7 +124,7 @@ def divergences(figure: Figure) -> list[str]:
         values.plot(mus, [value for value, _ in curve], style, color=colour, label=name)
         slopes.plot(mus, [slope for _, slope in curve], style, color=colour)
         rows.append([name, *(x for mu in (1.0, 2.0, 4.0, 8.0) for x in with_slope(divergence, mu))])
-        mean, sd = (round(x, 3) for x in best_normal(divergence, two_modes))
+        mean, sd = (round(x, 2) for x in best_normal(divergence, two_modes))
         one_mode, all_between = (divergence(two_modes, q).item() for q in (normal(4.0), normal(0.0, math.sqrt(17))))
         charges.append([name, one_mode, all_between, abs(mean), sd])
         fits.plot(X, normal(mean, sd) / STEP, style, color=colour, label=f"best q by {name}")
@@ -156,12 +142,12 @@ def divergences(figure: Figure) -> list[str]:
 
 # vanishing-gradient -------------------------------------------------------------------------------------------------
 
-CURVES = {  # name: (D's loss, G's loss, noise on D's inputs, colour)
-    "minimax": (gan, gan, 0.0, RED),
-    "non-saturating": (nsgan, nsgan, 0.0, BLUE),
-    "least squares": (lsgan, lsgan, 0.0, ORANGE),
-    "WGAN-GP": (wgan_gp, wgan_gp, 0.0, GREEN),
-    "minimax, noise on D's inputs": (gan, gan, 1.0, GREY),
+CURVES = {  # name: (the file of its losses, standard deviation of noise on D's inputs, colour)
+    "minimax": (gan, 0.0, RED),
+    "non-saturating": (nsgan, 0.0, BLUE),
+    "least squares": (lsgan, 0.0, ORANGE),
+    "WGAN-GP": (wgan_gp, 0.0, GREEN),
+    "minimax, noise on D's inputs": (gan, 1.0, GREY),
 }
 OPTIMAL = {  # name: D's best output at x for data N(0, 1), samples N(mu, 1), from log p_data(x) / p_g(x) and x
     "minimax": lambda logit, x: logit,
@@ -194,7 +180,7 @@ def gradient_reaching_g(name: str, seed: int, checks: list[int]) -> list[float]:
     G is untrained and sits at (5, 0), 3 from the nearest mode of the ring.
     """
     torch.manual_seed(seed)
-    d_module, g_module, noise, _ = CURVES[name]
+    module, noise, _ = CURVES[name]
     data, G, D = ring(0.02), nsgan.Generator(2, (2,), 64), nsgan.Discriminator((2,), 64)
     with torch.no_grad():
         G.net[-1].bias += torch.tensor([5.0, 0.0])
@@ -205,12 +191,12 @@ def gradient_reaching_g(name: str, seed: int, checks: list[int]) -> list[float]:
 
     for step in range(checks[-1] + 1):
         if step in checks:
-            g_loss = g_module.generator_loss(D(noisy(G(z_fixed))))
+            g_loss = module.generator_loss(D(noisy(G(z_fixed))))
             norms.append(nn.utils.get_total_norm(torch.autograd.grad(g_loss, [*G.parameters()])).item())
         real = data.sample(128)
         with torch.no_grad():
             fake = G(torch.randn(128, 2))
-        d_loss = d_module.discriminator_loss(D(noisy(real)), D(noisy(fake)))
+        d_loss = module.discriminator_loss(D(noisy(real)), D(noisy(fake)))
         if name == "WGAN-GP":
             d_loss = d_loss + 10 * wgan_gp.gradient_penalty(D, real, fake)
         learn(d_opt, d_loss)
@@ -221,25 +207,26 @@ def gaussian_slope(name: str, mu: float) -> float:
     """The derivative of G's loss in mu, for data N(0, 1), samples N(mu, 1), and the best D, held fixed."""
     mean = torch.tensor(mu, dtype=torch.float64, requires_grad=True)
     d_fake = OPTIMAL[name](mu * (mu / 2 - X), X)
-    value = (normal(mean) * each(CURVES[name][1].generator_loss, d_fake)).sum()
+    value = (normal(mean) * each(CURVES[name][0].generator_loss, d_fake)).sum()
     return torch.autograd.grad(value, mean)[0].item()
 
 
-def vanishing_gradient(figure: Figure, checks: tuple[int, ...] = (1, 5, 15, 50, 150, 500, 1500)) -> list[str]:
+def vanishing_gradient(figure: Figure) -> list[str]:
     """The better D is, the less the minimax loss tells G; the non-saturating and the Wasserstein loss keep telling.
 
-    Left: D learns against a generator that stands still, away from the data: the ring; three seeds and, thick, their
-    median. With normal noise of sd 1 on D's inputs (Arjovsky & Bottou 2017, arXiv 1701.04862) the minimax loss keeps
-    telling, too. Where G overlaps the data from the start, little of this is seen.
+    Left: D learns against a generator that stands still, away from the data: an untrained one at (5, 0), 3 from the
+    nearest mode of the ring; three seeds and, thick, their median. With normal noise of sd 1 on D's inputs (Arjovsky &
+    Bottou 2017, arXiv 1701.04862) the minimax loss keeps telling as far as the noise reaches, about these 3 sd; 10 sd
+    away it vanishes again, as on the right.
     Right: data N(0, 1), samples N(mu, 1), for which the best D is known; the derivative of each loss in mu. The least
     squares loss vanishes there as minimax does: its slope at D = 0 is 2, but the best D itself is flat, and on the left
     it fades as D gets there: least squares postpones the vanishing gradient.
     """
     figure.set_size_inches(10, 4.6)
-    left, right = figure.subplots(1, 2, sharey=True)
-    rows, exact, mus = [], [], torch.linspace(0.05, 10, 100).tolist()
+    left, right = figure.subplots(1, 2)
+    rows, exact, mus, checks = [], [], torch.linspace(0.05, 10, 100).tolist(), [1, 5, 15, 50, 150, 500, 1500]
     for name, (*_, colour) in CURVES.items():
-        runs = torch.tensor([gradient_reaching_g(name, seed, list(checks)) for seed in (1, 2, 3)])
+        runs = torch.tensor([gradient_reaching_g(name, seed, checks) for seed in (1, 2, 3)])
         left.plot(checks, runs.T, color=colour, linewidth=0.8, alpha=0.6)
         left.plot(checks, runs.median(0).values, color=colour, label=name)
         rows.append([name, *runs.median(0).values.tolist()])
@@ -249,6 +236,7 @@ def vanishing_gradient(figure: Figure, checks: tuple[int, ...] = (1, 5, 15, 50, 
     left.set(xscale="log", yscale="log", ylim=(1e-6, 1e2), xlabel="updates of D", ylabel="norm of G's gradient")
     left.set_title("a D that learns, a G that does not")
     right.set(xlabel="distance of G from the data, mu [sd]", ylabel="|slope in mu|", title="the best D, exactly")
+    right.set(yscale="log", ylim=(1e-6, 1e2))
     figure.legend(loc="outside lower center", ncols=3)
     return table(["norm of G's gradient after updates of D:", *map(str, checks)], rows) + table(
         ["slope in mu with the best D, at mu =", "0.5", "1", "2", "4", "6", "8", "10"], exact
@@ -293,9 +281,9 @@ def optimistic(s: State, lr: float) -> tuple[float, float]:
     return s.x + lr * (2 * s.y - s.y_last), s.y - lr * (2 * s.x - s.x_last)
 
 
-def weight_penalty(s: State, lr: float, factor: float = 0.2) -> tuple[float, float]:
-    """x climbs V - factor x^2 / 2, and y descends V + factor y^2 / 2."""
-    return s.x + lr * (s.y - factor * s.x), s.y - lr * (s.x + factor * s.y)
+def weight_penalty(s: State, lr: float) -> tuple[float, float]:
+    """x climbs V - 0.1 x^2, and y descends V + 0.1 y^2."""
+    return s.x + lr * (s.y - 0.2 * s.x), s.y - lr * (s.x + 0.2 * s.y)
 
 
 def unrolled(s: State, lr: float) -> tuple[float, float]:
@@ -335,27 +323,30 @@ def averages(path: Tensor) -> Tensor:
     return path.cumsum(0) / torch.arange(1, len(path) + 1, dtype=path.dtype)[:, None]
 
 
-def oscillation(figure: Figure, steps: int = 10_000) -> list[str]:
+def oscillation(figure: Figure) -> list[str]:
     """In the game V = xy gradient steps circle the equilibrium or leave it; looking ahead, or a penalty, leads in.
 
     x climbs V and y descends it, from (1, 1) with rate 0.1; the equilibrium is (0, 0). Simultaneous steps multiply the
     distance by (1 + 0.01)^0.5 each; alternating ones keep to an ellipse. "A solution can be found by averaging the
-    iterates", as an article has it, under a condition: the average goes to (0, 0) if the steps alternate or their rate
-    falls; that of simultaneous steps of constant rate grows, too. Follow the regularised leader with a fixed
-    regulariser is the same as simultaneous steps; with one that grows as sqrt(t) the points themselves come in, slowly.
+    iterates", as an article has it, under a condition: the average goes to (0, 0) if the steps alternate, or if their
+    rate falls as 1 / sqrt(t); that of simultaneous steps of constant rate grows, too, in the end. To follow the
+    regularised leader with a fixed regulariser is the same as simultaneous steps; with one that grows as sqrt(t) the
+    points themselves come in, slowly and swinging. farthest: the largest distance in the second half of these steps.
     factor: by what a step multiplies the distance, measured over the last nine tenths, and in closed form.
     """
     figure.set_size_inches(10, 8.6)
     plain, remedied, now, mean = figure.subplots(2, 2).flat
-    rows = []
+    rows, steps = [], 10_000
+    shown = torch.logspace(0, 4, 400).long().unique()  # of the steps, from 1
     for i, (name, (step, factor, colour, style)) in enumerate(METHODS.items()):
         path = play(step, steps)
         distance, average = path.norm(dim=1), averages(path).norm(dim=1)
-        (plain if i < 3 else remedied).plot(*path[:300].T, style, color=colour, linewidth=1.5)
-        now.plot(range(1, steps + 2), distance, style, color=colour, label=name)
-        mean.plot(range(1, steps + 2), average, style, color=colour, linewidth=1 if name == "alternating" else 2)
+        look = {"color": colour, "linewidth": 4, "alpha": 0.5} if style == "-" else {"color": colour}  # a broken line
+        (plain if i < 3 else remedied).plot(*path[:300].T, style, **look, zorder=2 + (style != "-"))  # lies on top
+        now.plot(shown, distance[shown - 1], style, **look, zorder=2 + (style != "-"), label=name)
+        mean.plot(shown, average[shown - 1], style, **look, zorder=2 + (style != "-"))
         measured = (distance[steps] / distance[steps // 10]).item() ** (1 / (steps - steps // 10))
-        at = [x for t in (100, 1000, steps) for x in (distance[t].item(), average[t].item())]
+        at = [x for t in (100, 1000, steps) for x in (distance[t // 2 : t + 1].max().item(), average[t].item())]
         rows.append([name, *at, *([f"{measured:.5f}", f"{factor(0.1):.5f}"] if factor else ["", ""])])
     for axes, title in ((plain, "the first 300 steps: plain"), (remedied, "the first 300 steps: with a remedy")):
         axes.plot(0, 0, "k+", markersize=12)
@@ -364,7 +355,7 @@ def oscillation(figure: Figure, steps: int = 10_000) -> list[str]:
         axes.set(xscale="log", yscale="log", xlim=(1, steps), ylim=(1e-5, 1e2), xlabel="step")
         axes.set_title(f"distance from (0, 0), {what}")
     figure.legend(loc="outside lower center", ncols=3)
-    whens = [f"{what} at {t}" for t in (100, 1000, steps) for what in ("distance", "average's")]
+    whens = [f"{what}, {t} steps" for t in (100, 1000, steps) for what in ("farthest", "average")]
     return table(["method", *whens, "factor", "closed form"], rows)
 
 
@@ -400,37 +391,46 @@ def hills(data: Points, steps: int = 2000) -> nn.Module:
 def against_frozen(G: nn.Module, D: nn.Module, checks: list[int]) -> list[dict[str, float]]:
     """What becomes of G's samples at `checks`, rising, while G learns and D does not. Distances in units of x.
 
-    spread: the mean distance of samples from their centre; far: from the origin, their mean; slope: the median norm of
-    the gradient of a sample's loss in its z; modes: nearest to at least a tenth of their fair share.
+    modes: that are nearest to a tenth of their fair share of samples, or more; clump: the mean distance of a sample
+    from the centre of those of the same mode; far: from the origin; slope: the median norm of the gradient of a
+    sample's loss in its z.
     """
-    g_opt, z, data, rows = adam(G), torch.randn(1000, 2), ring(0.3), []
+    g_opt, z, rows = adam(G), torch.randn(1000, 2), []
     for step in range(checks[-1] + 1):
         if step in checks:
             z.requires_grad_()
             x = G(z)
             (slope,) = torch.autograd.grad(each(nsgan.generator_loss, D(x)).sum(), z)
-            x = x.detach()
-            counts = torch.cdist(x, data.modes).argmin(1).bincount(minlength=8)
-            row = {"spread": (x - x.mean(0)).norm(dim=1).mean(), "far": x.norm(dim=1).mean()}
-            row |= {"slope": slope.norm(dim=1).median(), "modes": (counts >= len(x) / 80).sum()}
-            rows.append({name: value.item() for name, value in row.items()})
+            rows.append(clumps(x.detach()) | {"slope": slope.norm(dim=1).median().item()})
         learn(g_opt, nsgan.generator_loss(D(G(torch.randn(128, 2)))))
     return rows
 
 
-def collapse_to_a_point(figure: Figure, checks: tuple[int, ...] = (0, 30, 100, 300, 1000, 2000)) -> list[str]:
-    """Against a D that stands still, G's samples climb to D's maxima: to one point if one is in reach, or far away.
+def clumps(x: Tensor) -> dict[str, float]:
+    """modes, clump and far, as `against_frozen` says, of samples [N, 2]."""
+    mode = nn.functional.one_hot(torch.cdist(x, ring(0.3).modes).argmin(1), 8).float()  # [N, 8]
+    centres = mode @ (mode.T @ x / mode.sum(0).clamp(min=1)[:, None])
+    modes = (mode.mean(0) >= 0.1 / 8).sum().item()
+    return {"modes": modes, "clump": (x - centres).norm(dim=1).mean().item(), "far": x.norm(dim=1).mean().item()}
+
+
+def collapse_to_a_point(figure: Figure) -> list[str]:
+    """Against a D that stands still, G's samples climb to D's maxima: to one if G starts narrow, or out of the data.
 
     G learns while D does not (nsgan.py on a ring with sd 0.3; three seeds). Lecture notes say that all samples end at
-    the one point that D likes best, and that the gradient in z goes to 0. The second holds in all runs, the first only
-    if D has one maximum in reach. An untrained G, narrow, becomes one point; a G that has all eight modes can keep a
-    point for each; and the D of an ordinary training may rise beyond the data, where all samples then run.
-    When D learns again, the point hops from mode to mode for ever if G has five updates to each of D; with one, G
-    recovers all eight.
+    the one point that D likes best, and that the gradient in z goes to 0. It falls in all runs. One point is left only
+    where G starts narrow, within reach of one maximum; a G that has all eight modes keeps several narrow clumps; and
+    the D of an ordinary training may rise beyond the data, where all samples then run.
+    When D learns again, the point hops from mode to mode, throughout 1,500 updates, if G has five updates to each of
+    D; with one, G recovers all eight.
+    modes: nearest to a tenth of their fair share of 1,000 samples, or more; clump: the mean distance of a sample from
+    the centre of those of its mode; far: from the origin; slope: the median of |d loss / d z|. In the first plot a
+    dark place is one that D takes for real; it shows the first seed.
     """
     figure.set_size_inches(10, 8.6)
     land, slope, far, hop = figure.subplots(2, 2).flat
     axis, data, rows, pointed = torch.linspace(-3, 3, 121), ring(0.3), [], None
+    checks = [0, 30, 100, 300, 1000, 2000]
     for seed in (1, 2, 3):
         torch.manual_seed(seed)
         new, G, own = nsgan.Generator(2, (2,), 64), nsgan.Generator(2, (2,), 64), nsgan.Discriminator((2,), 64)
@@ -439,7 +439,7 @@ def collapse_to_a_point(figure: Figure, checks: tuple[int, ...] = (0, 30, 100, 3
         cases = [("D with hills, untrained G", new, hilly, RED)]
         cases += [("D with hills, G with eight modes", copy.deepcopy(G), hilly, GREEN)]
         for name, learner, D, colour in [*cases, ("the D of G's own training", G, own, BLUE)]:
-            states = against_frozen(learner, D, list(checks))
+            states = against_frozen(learner, D, checks)
             for axes, what in ((slope, "slope"), (far, "far")):
                 label = name if seed == 1 and axes is far else None
                 axes.plot([c + 1 for c in checks], [s[what] for s in states], color=colour, label=label)
@@ -456,22 +456,23 @@ def collapse_to_a_point(figure: Figure, checks: tuple[int, ...] = (0, 30, 100, 3
     slope.set(xscale="log", yscale="log", xlabel="updates of G + 1", title="|d loss / d z|, median")
     far.set(xscale="log", yscale="log", xlabel="updates of G + 1", title="distance of samples from the origin")
     hops = []
-    for g_steps, colour in ((1, GREEN), (5, RED)):
+    for g_steps, colour in ((1, SKY), (5, ORANGE)):
         G, D = copy.deepcopy(pointed)
-        trail = torch.stack(gan_updates(G, D, data, 1500, g_steps, torch.randn(64, 2)))  # [150, 64, 2]
-        angles = torch.atan2(trail[..., 1], trail[..., 0]).rad2deg() % 360
+        trail = torch.stack(gan_updates(G, D, data, 1500, g_steps, torch.randn(256, 2)))  # [150, 256, 2]
+        angles = (torch.atan2(trail[..., 1], trail[..., 0]).rad2deg() + 22.5) % 360 - 22.5
         times = 10 * torch.arange(len(trail))[:, None].expand_as(angles)
         label = f"D learns again, {g_steps} of G : 1 of D"
-        hop.plot(times[:, ::4].flatten(), angles[:, ::4].flatten(), ".", color=colour, markersize=3, alpha=0.5)
-        nearest = torch.cdist(trail, data.modes).argmin(2)
-        main = nearest.mode(1).values
-        alone = (nearest == main[:, None]).double().mean(1)[-50:].mean().item()
-        hops.append([label, (main[1:] != main[:-1]).sum().item(), alone, len(nearest[-1].unique())])
-    hop.set(xlabel="updates of D", ylabel="angle of samples [degrees]", yticks=range(0, 361, 90))
-    hop.set_title("D learns again: red, 5 of G to 1 of D; green, 1 to 1")
-    figure.legend(loc="outside lower center", ncols=3)
+        points = times[:, ::4].flatten(), angles[:, ::4].flatten()
+        hop.plot(*points, ".", color=colour, markersize=3, alpha=0.5, label=label)
+        share, main = nn.functional.one_hot(torch.cdist(trail, data.modes).argmin(2), 8).double().mean(1).max(1)
+        alone = main[share > 0.5]
+        jumps = (alone[1:] != alone[:-1]).sum().item()
+        hops.append([label, jumps, share[-50:].mean().item(), clumps(trail[-1])["modes"]])
+    hop.set(xlabel="updates of D", ylabel="angle of samples [degrees]", yticks=range(0, 316, 45))
+    hop.set_title("when D learns again")
+    figure.legend(loc="outside lower center", ncols=2, markerscale=4)
     head = ["case", "seed", *(f"{what}, {when}" for when in ("start", "end") for what in states[0])]
-    head2 = ["", "changes of the main mode in 1,500", "share of samples in it, last 500", "modes held at the end"]
+    head2 = ["", "hops, seen every 10 updates of D", "share of samples in one mode, last 500", "modes at the end"]
     return table(head, rows) + table(head2, hops)
 
 
@@ -482,7 +483,9 @@ P3 = torch.full((3,), 1 / 3, dtype=torch.float64)  # the data: three modes, equa
 
 def value(d: Tensor, q: Tensor) -> Tensor:
     """V(D, G) = E log s(D(x)) + E log(1 - s(D(G(z)))), for D's logits d and G's probabilities q of the modes, [3]."""
-    return -game(gan.discriminator_loss, P3, d, q, d)
+    nothing = torch.zeros_like(d)  # the loss is a sum of one term for each side; a logit of 0 adds log 2
+    real, fake = each(gan.discriminator_loss, d, nothing), each(gan.discriminator_loss, nothing, d)
+    return 2 * math.log(2) - P3 @ real - q @ fake
 
 
 def effective_modes(q: Tensor) -> float:
@@ -490,11 +493,11 @@ def effective_modes(q: Tensor) -> float:
     return torch.special.entr(q).sum().exp().item()
 
 
-def order_of_play(d_steps: int, g_steps: int, rounds: int, lr: float = 0.1) -> tuple[Tensor, Tensor]:
+def order_of_play(d_steps: int, g_steps: int, rounds: int) -> tuple[Tensor, Tensor]:
     """G's probabilities after each round, and their mean: [rounds + 1, 3] each.
 
-    A round is d_steps of gradient ascent on V for D's logits, then g_steps of descent for the logits of G. 0 for
-    one of them stands for infinitely many: the best reply, in closed form.
+    A round is d_steps of gradient ascent on V for D's logits, then g_steps of descent for the logits of G, of rate
+    0.1. 0 for one of them stands for infinitely many: the best reply, in closed form.
     """
     d = torch.zeros(3, dtype=torch.float64, requires_grad=True)
     l = torch.tensor([2.0, 0.5, 0.0], dtype=torch.float64, requires_grad=True)  # noqa: E741
@@ -502,27 +505,27 @@ def order_of_play(d_steps: int, g_steps: int, rounds: int, lr: float = 0.1) -> t
     for _ in range(rounds):
         for _ in range(d_steps):
             (slope,) = torch.autograd.grad(value(d, q.detach()), d)
-            d = (d + lr * slope).detach().requires_grad_()
+            d = (d + 0.1 * slope).detach().requires_grad_()
         if not d_steps:
             d = (P3 / q).log().detach()  # D* = p_data / (p_data + p_g)
         for _ in range(g_steps):
             (slope,) = torch.autograd.grad(value(d.detach(), torch.softmax(l, 0)), l)
-            l = (l - lr * slope).detach().requires_grad_()  # noqa: E741
+            l = (l - 0.1 * slope).detach().requires_grad_()  # noqa: E741
         q = torch.softmax(l, 0) if g_steps else nn.functional.one_hot(d.argmax(), 3).double()  # all on D's favourite
         path.append(q.detach())
     path = torch.stack(path)
     return path, path.cumsum(0) / torch.arange(1, rounds + 2)[:, None]
 
 
-def minimax_or_maximin(figure: Figure, rounds: int = 400) -> list[str]:
+def minimax_or_maximin(figure: Figure) -> list[str]:
     """Who answers whom decides whether G keeps all modes: minimax and maximin have one value, but not one generator.
 
     Three modes; D has a logit for each, G a probability. min_G max_D V, where D answers each G with its best, leads
     to q = p. In max_D min_G V, G answers each D: with all mass on the mode that D likes best, and jumps to the next
     as D learns. Both orders have the value -log 4 (V is concave in D and linear in q): what differs is the generator.
     Gradient steps do not say which order they follow. Here they settle at q = p, but the more often G moves, the more
-    its main mode jumps on the way; G's best reply never settles. On average over time it has all modes, at no time
-    more than one.
+    its main mode jumps on the way. The G that always gives its best reply never settles: it has one mode at any time,
+    and all of them on average.
     """
     figure.set_size_inches(10, 4.8)
     triangle, modes = figure.subplots(1, 2)
@@ -530,11 +533,12 @@ def minimax_or_maximin(figure: Figure, rounds: int = 400) -> list[str]:
     triangle.fill(*corners.T, facecolor="none", edgecolor="black", linewidth=1)
     for corner, name, side in zip(corners, "123", ("right", "left", "center"), strict=True):
         triangle.annotate(f"mode {name}", corner, ha=side, va="bottom" if name == "3" else "top")
-    rows, orders = [], [("minimax: 1 step of G, D's best reply", 0, 1, GREEN), ("5 steps of D, 1 of G", 5, 1, BLUE)]
-    orders += [("1 step of D, 1 of G", 1, 1, ORANGE), ("1 step of D, 20 of G", 1, 20, PINK)]
-    for name, d_steps, g_steps, colour in [*orders, ("maximin: 1 step of D, G's best reply", 1, 0, RED)]:
+    rounds, rows = 400, []
+    orders = [("minimax: 1 step of G, D's best reply", 0, 1, RED), ("5 steps of D, 1 of G", 5, 1, ORANGE)]
+    orders += [("1 step of D, 1 of G", 1, 1, GREY), ("1 step of D, 20 of G", 1, 20, SKY)]
+    for name, d_steps, g_steps, colour in [*orders, ("maximin: 1 step of D, G's best reply", 1, 0, "black")]:
         path, mean = order_of_play(d_steps, g_steps, rounds)
-        triangle.plot(*(path @ corners).T, color=colour, linewidth=1.2)
+        triangle.plot(*(path @ corners).T, "-" if g_steps else "o", color=colour, linewidth=1.5)
         effective = [effective_modes(q) for q in path]
         modes.plot(effective, color=colour, label=name)
         jumps = (path.argmax(1)[1:] != path.argmax(1)[:-1]).sum().item()
@@ -549,14 +553,15 @@ def minimax_or_maximin(figure: Figure, rounds: int = 400) -> list[str]:
 
 # dirac --------------------------------------------------------------------------------------------------------------
 
+DT = 0.1  # time between two points of a path
 GAMMA, CLIP, LAMBDA = 0.5, 0.5, 0.1  # of R1, with its factor 1/2; of clipping; of WGAN-GP
-GAMES = {  # name: (D's loss, G's loss, weight of the penalty, colour)
-    "minimax": (gan, gan, 0.0, RED),
-    "non-saturating": (nsgan, nsgan, 0.0, BLUE),
-    "Wasserstein": (wgan, wgan, 0.0, GREEN),
-    "Wasserstein, clipped": (wgan, wgan, 0.0, GREEN),
-    "WGAN-GP": (wgan_gp, wgan_gp, LAMBDA, GREEN),
-    "non-saturating + R1": (nsgan, nsgan, GAMMA / 2, PURPLE),
+GAMES = {  # name: (the file of its losses, weight of the penalty, colour)
+    "minimax": (gan, 0.0, RED),
+    "non-saturating": (nsgan, 0.0, BLUE),
+    "Wasserstein": (wgan, 0.0, GREEN),
+    "Wasserstein, clipped": (wgan, 0.0, GREEN),
+    "WGAN-GP": (wgan_gp, LAMBDA, GREEN),
+    "non-saturating + R1": (nsgan, GAMMA / 2, PURPLE),
 }
 EIGENVALUES = {  # at (0, 0), of the field (d theta / dt, d psi / dt); of R1 -gamma / 2 +- (gamma^2 / 4 - 1 / 4)^0.5
     "minimax": (0.5j, -0.5j),
@@ -567,12 +572,12 @@ EIGENVALUES = {  # at (0, 0), of the field (d theta / dt, d psi / dt); of R1 -ga
 }
 
 
-def field(name: str, theta_psi: Tensor) -> Tensor:
+def field(name: str, theta_psi: Tensor, k: float = 0.0) -> Tensor:
     """(d theta / dt, d psi / dt) at (theta, psi), [2], if each descends its loss: all data at 0, G's samples at theta.
 
-    D(x) = psi x (Mescheder, Geiger & Nowozin 2018, section 2, arXiv 1801.04406).
+    D(x) = psi x (Mescheder, Geiger & Nowozin 2018, arXiv 1801.04406). k: the slope that the penalty at the data wants.
     """
-    d_module, g_module, weight, _ = GAMES[name]
+    module, weight, _ = GAMES[name]
     if not theta_psi.requires_grad:
         theta_psi = theta_psi.clone().requires_grad_()
     real, fake = torch.zeros(1, 1, dtype=theta_psi.dtype), theta_psi[:1, None]
@@ -580,25 +585,25 @@ def field(name: str, theta_psi: Tensor) -> Tensor:
     def D(x):
         return theta_psi[1] * x[:, 0]
 
-    g_loss, d_loss = g_module.generator_loss(D(fake)), d_module.discriminator_loss(D(real), D(fake))
+    g_loss, d_loss = module.generator_loss(D(fake)), module.discriminator_loss(D(real), D(fake))
     if name == "WGAN-GP":
         d_loss = d_loss + weight * wgan_gp.gradient_penalty(D, real, fake)
     elif weight:
-        d_loss = d_loss + weight * dragan.gradient_penalty(D, real, k=0)  # at the data, wanted slope 0: R1
+        d_loss = d_loss + weight * dragan.gradient_penalty(D, real, k)  # R1 is that of dragan.py at the data with k = 0
     g_slope, d_slope = (torch.autograd.grad(loss, theta_psi, create_graph=True)[0] for loss in (g_loss, d_loss))
     return -torch.stack([g_slope[0], d_slope[1]])
 
 
-def flow(name: str, steps: int, dt: float = 0.05) -> Tensor:
-    """The path from (1, 1) when both players move without pause, [steps + 1, 2]: Runge-Kutta of order 4."""
+def flow(name: str, time: float, k: float = 0.0) -> Tensor:
+    """The path from (1, 1) when both players move without pause, every DT: Runge-Kutta of order 4."""
     point, path, D = torch.ones(2, dtype=torch.float64), [], nn.Linear(1, 1, bias=False, dtype=torch.float64)
-    for _ in range(steps + 1):
+    for _ in range(round(time / DT) + 1):
         path.append(point)
-        k1 = field(name, point).detach()
-        k2 = field(name, point + dt / 2 * k1).detach()
-        k3 = field(name, point + dt / 2 * k2).detach()
-        k4 = field(name, point + dt * k3).detach()
-        point = point + dt / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+        v1 = field(name, point, k).detach()
+        v2 = field(name, point + DT / 2 * v1, k).detach()
+        v3 = field(name, point + DT / 2 * v2, k).detach()
+        v4 = field(name, point + DT * v3, k).detach()
+        point = point + DT / 6 * (v1 + 2 * v2 + 2 * v3 + v4)
         if name == "Wasserstein, clipped":
             with torch.no_grad():
                 D.weight.fill_(point[1])
@@ -614,16 +619,17 @@ def eigenvalues(name: str) -> Tensor:
     return torch.linalg.eigvals(jacobian)
 
 
-def dirac(figure: Figure, steps: int = 1200) -> list[str]:
-    """The smallest GAN circles its equilibrium for ever, or nearly; of these games only one with R1's penalty goes in.
+def dirac(figure: Figure) -> list[str]:
+    """The smallest GAN circles its equilibrium, or nearly; of these games only the one with R1's penalty goes in fast.
 
     All data at 0, all samples at theta, D(x) = psi x, both players moving without pause (Mescheder, Geiger & Nowozin
     2018). Eigenvalues at (0, 0) without a real part: no linear force leads in. Minimax and Wasserstein keep their
     distance; the non-saturating loss comes in as 1 / sqrt(t), by a force of higher order. Clipping stops the critic at
     0.5 and circles inside. WGAN-GP's penalty (lambda 0.1 here) wants a slope of 1 where the equilibrium needs 0: it
-    ends on a cycle, and from lambda = 1 on D cannot even turn: G is left at theta = 2 lambda. R1 (gamma / 2 times the
-    squared slope at the data; gamma 0.5) wants slope 0 there, and goes in. A real D has more than one slope: this is
-    the local picture. Steps of a rate lr are worse than none: they multiply by |1 + lr eigenvalue|.
+    ends on a cycle, and from lambda = 1 on D cannot even turn: G is left 2 lambda from the data. R1 (gamma / 2 times
+    the squared slope at the data; gamma 0.5) wants slope 0 there, and goes in; with the slope of 1 that dragan.py wants
+    it does not. A real D has more than one slope: this is the local picture. Steps of a rate lr multiply the distance
+    by |1 + lr eigenvalue|, which is more than 1 where the real part is 0.
     """
     figure.set_size_inches(10, 7.2)
     axis, rows = torch.linspace(-1.8, 1.8, 15, dtype=torch.float64), []
@@ -632,8 +638,8 @@ def dirac(figure: Figure, steps: int = 1200) -> list[str]:
     ):
         grid = torch.stack([torch.stack([field(name, torch.stack([t, p])).detach() for t in axis]) for p in axis])
         speed = grid.norm(dim=2, keepdim=True)
-        axes.quiver(axis, axis, *(grid / speed.clamp(min=1e-9)).permute(2, 0, 1), color="#cccccc", scale=22)
-        path = flow(name, steps)
+        axes.quiver(axis, axis, *(grid / speed.clamp(min=1e-9)).permute(2, 0, 1), color="#999999", scale=22)
+        path = flow(name, 60)
         axes.plot(*path.T, color=colour, linewidth=1.5)
         axes.plot(*path[0], "o", color=colour)
         axes.plot(0, 0, "k+", markersize=12)
@@ -645,7 +651,7 @@ def dirac(figure: Figure, steps: int = 1200) -> list[str]:
         if name in EIGENVALUES:
             found = sorted(eigenvalues(name).tolist(), key=lambda x: -x.imag)
             shown = ", ".join(f"{x.real + 0:.3f}{x.imag:+.3f}i" for x in found)
-        rows.append([name, shown, *(distance[round(t / 0.05)].item() for t in (0, 10, 30, 60))])
+        rows.append([name, shown, *(distance[round(t / DT)].item() for t in (0, 10, 30, 60))])
     figure.supxlabel("theta: where G's samples are (the data: 0)")
     figure.supylabel("psi: the slope of D")
     return table(["game", "eigenvalues at (0, 0)", *(f"distance at t = {t}" for t in (0, 10, 30, 60))], rows)
@@ -675,7 +681,7 @@ def draw(name: str | None, n: int) -> Tensor:
 
 
 def learned_tv(name: str, m: int, steps: int = 1500) -> float:
-    """2 accuracy - 1 of pacgan.py's discriminator on fresh packs of m: no more than the total variation, by a hair."""
+    """2 accuracy - 1 of pacgan.py's discriminator on fresh packs of m: at most the total variation, but for chance."""
     torch.manual_seed(m)
     D = pacgan.Discriminator((m,), 64)
     d_opt = adam(D, 2e-3)
@@ -688,7 +694,7 @@ def learned_tv(name: str, m: int, steps: int = 1500) -> float:
     return ((real > 0).double().mean() + (fake <= 0).double().mean() - 1).item()
 
 
-def packing(figure: Figure, largest: int = 16) -> list[str]:
+def packing(figure: Figure) -> list[str]:
     """In packs, a generator that drops a mode is told from the data much faster than one a little wrong everywhere.
 
     Two generators, both at total variation 0.2 from the data (uniform on [0, 1]): for one sample at a time they are
@@ -698,6 +704,7 @@ def packing(figure: Figure, largest: int = 16) -> list[str]:
     """
     figure.set_size_inches(10, 7.6)
     density, tv, *maps = figure.subplots(2, 2).flat
+    largest = 16
     sizes, x = list(range(1, largest + 1)), torch.linspace(0, 1, 401)[:-1]
     rows = []
     for axes, (name, (cut, below, above, colour)) in zip(maps, TARGETS.items(), strict=True):
@@ -741,6 +748,10 @@ def inverse_softplus(x: Tensor) -> Tensor:
 
 def both_logits(p: Tensor, q: Tensor) -> list[Tensor]:
     return logit(p, q) + logit(q, p)
+
+
+def mle_loss(max_logit: float) -> Callable:
+    return lambda d: mlegan.generator_loss(d, max_logit)
 
 
 def dual_d_loss(name: str) -> Callable:
@@ -787,13 +798,14 @@ EXACT = [
     Exact("dragan, without its penalty", *NON_SATURATING, logit, dragan.generator_loss),
     Exact("pacgan, m = 2", "the same, of pairs", NON_SATURATING[1], logit, pacgan.generator_loss, packs=2),
     Exact("lsgan", "f-divergence", least_squares, *LEAST_SQUARES, colour=ORANGE),
-    Exact("wgan", "W1 on a line", w1, w1_critic, wgan.generator_loss),
-    Exact("wgan_gp", "W1 on a line", w1, w1_critic, wgan_gp.generator_loss),
-    Exact("mlegan", "KL(p, q)", kl, logit, lambda d: mlegan.generator_loss(d, math.inf), colour=PINK),
-    Exact("mlegan, max_logit 3", "KL(p, q), guarded", lambda p, q: guarded_kl(p, q, 3.0), logit, mlegan.generator_loss),
+    Exact("wgan, slope 1 at most", "W1 on a line", w1, w1_critic, wgan.generator_loss),
+    Exact("wgan_gp, slope 1 at most", "W1 on a line", w1, w1_critic, wgan_gp.generator_loss),
+    Exact("mlegan", "KL(p, q)", kl, logit, mle_loss(math.inf), colour=PINK),
+    Exact("mlegan, max_logit 0", "KL(p, q), guarded", lambda p, q: guarded_kl(p, q, 0.0), logit, mle_loss(0.0)),
+    Exact("mlegan, max_logit 3", "KL(p, q), guarded", lambda p, q: guarded_kl(p, q, 3.0), logit, mle_loss(3.0)),
     Exact(
-        "d2gan, 0.2 and 0.1",
-        "0.2 KL(p, q) + 0.1 KL(q, p)",
+        f"d2gan, {ALPHA} and {BETA}",
+        f"{ALPHA} KL(p, q) + {BETA} KL(q, p)",
         lambda p, q: ALPHA * kl(p, q) + BETA * kl(q, p),
         lambda p, q: [inverse_softplus(ALPHA * p / q), inverse_softplus(BETA * q / p)],
         lambda d1, d2: d2gan.generator_loss(d1, d2, BETA),
@@ -849,59 +861,77 @@ def charge(row: Exact, r: Tensor) -> Tensor:
     return torch.where(r < 1, phi, phi / r)
 
 
+def alignment(row: Exact, p: Tensor, l: Tensor) -> Tensor:  # noqa: E741
+    """The cosine between the two `gradients`, and the ratio of their norms, [2]."""
+    a, b = gradients(row, p, l)
+    return torch.stack([a @ b / (a.norm() * b.norm()), a.norm() / b.norm()])
+
+
 def findings(pairs: int) -> list[list]:
-    """Three statements of papers and notes, measured on random pairs: [statement, what was found]."""
-    identity, dual, coding, zero_one, ratio = 0.0, 0.0, [], [], []
+    """Statements of papers and notes, measured on random pairs: [statement, what was found]."""
+
+    def chi_square(p, q):
+        return ((p - q) ** 2 / (p + q)).sum()
+
+    coding = Exact("", "", chi_square, lambda p, q: [(p - q) / (p + q)], lambda d: lsgan.generator_loss(d, 0.0))
+    zero_one = coding._replace(optimal=LEAST_SQUARES[0], loss=LEAST_SQUARES[1])
+    two_d = next(row for row in EXACT if row.file == "dual_d_selu")
+    one_d = two_d._replace(optimal=logit, loss=lambda d: -d.mean())  # its G minimises -logit
+    identity, dual, near = [], [], {"coding": [], "zero_one": []}
     for seed in range(pairs):
         p, l = random_pair(seed)  # noqa: E741
-        q = torch.softmax(l, 0)
-        identity = max(identity, (kl(q, p) - 2 * js(p, q) - 2 * kl((p + q) / 2, p)).abs().item())
-        one_d = torch.autograd.grad((q * -logit(p, q.detach())[0]).sum(), l, retain_graph=True)[0]
-        two_d = gradients(next(row for row in EXACT if row.file == "dual_d_selu"), p, l)[0]
-        dual = max(dual, (one_d - two_d).abs().max().item())
-        near = (p.log() + 0.01 * l.detach()).requires_grad_()  # q close to p
-        chi2 = (lambda p, q: ((p - q) ** 2 / (p + q)).sum(), lambda p, q: [(p - q) / (p + q)])
-        other = Exact("", "", *chi2, lambda d: lsgan.generator_loss(d, 0.0))
-        for row, cosines in ((other, coding), (Exact("", "", chi2[0], *LEAST_SQUARES), zero_one)):
-            a, b = gradients(row, p, near)
-            cosines.append((a @ b / (a.norm() * b.norm())).item())
-            ratio += [(a.norm() / b.norm()).item()] if row is other else []
-    coding, zero_one, ratio = (sum(x) / len(x) for x in (coding, zero_one, ratio))
+        q = torch.softmax(l.detach(), 0)
+        identity.append(kl(q, p) - 2 * js(p, q) - 2 * kl((p + q) / 2, p))
+        dual.append((gradients(one_d, p, l)[0] - gradients(two_d, p, l)[0]).abs().max())
+        close = (p.log() + 0.01 * l.detach()).requires_grad_()
+        near["coding"].append(alignment(coding, p, close))
+        near["zero_one"].append(alignment(zero_one, p, close))
+    cosine, ratio = torch.stack(near["coding"]).mean(0).tolist()
+    cosine01, ratio01 = torch.stack(near["zero_one"]).mean(0).tolist()
     return [
-        ["nsgan.py: KL(q, p) - 2 JS is 2 KL((p + q) / 2, p), so it is never negative", f"error {identity:.0e}"],
-        ["lsgan.py, coding (-1, 1, 0), q near p: is its gradient that of chi-square?", f"mean cosine {coding:.2f}"],
-        ["... and its norm, relative to that of chi-square", f"{ratio:.4f}"],
-        ["lsgan.py, coding 0-1, q near p: the same question", f"mean cosine {zero_one:.4f}"],
-        ["dual_d_selu.py's gradient is that of -logit of one discriminator", f"error {dual:.0e}"],
+        [
+            "nsgan.py: KL(q, p) - 2 JS is 2 KL((p + q) / 2, p), so never negative: error",
+            torch.stack(identity).abs().max(),
+        ],
+        ["lsgan.py, coding (-1, 1, 0), q near p: cosine of its gradient with that of its chi-square, mean", cosine],
+        ["... its norm, relative to that of chi-square", ratio],
+        ["lsgan.py, coding 0-1, q near p: cosine", cosine01],
+        ["... relative norm", ratio01],
+        ["dual_d_selu.py's gradient is that of -logit of one discriminator: error", torch.stack(dual).max()],
     ]
 
 
-def exact_losses(figure: Figure, pairs: int = 500) -> list[str]:
-    """Which divergence each loss descends when D is at its best, and what that charges for a missing mode.
+def exact_losses(figure: Figure) -> list[str]:
+    """Which divergence each loss descends when D is at its best, and whether it charges for missing modes.
 
-    p is p_data and q is p_g, categorical, 500 random pairs, float64. D is at its optimum, in closed form, and held
+    p is p_data and q is p_g, categorical, 300 random pairs, float64. D is at its optimum, in closed form, and held
     fixed; the gradient of G's loss is compared with that of the divergence (error: the largest difference of any
-    component). charges: cost per mass of data of which G makes a thousandth of its share, and per mass of samples
-    a thousand times too many. The non-saturating loss hardly charges for missing modes; JS is even; KL(p, q) is the
-    opposite. W1 is not on that scale: it charges mass times distance. unrolled.py descends the value itself, with D's
-    answer to G: 2 JS as K grows. began.py is on none: it matches the mean of D's errors, not distributions.
+    component). Most losses charge sum p phi(q / p), with phi(1) = phi'(1) = 0. missing: phi per mass of data, where G
+    makes a thousandth of its share; too many: per mass of samples, where it makes a thousand times the share. Compare
+    the two sides of one loss, not two losses: their scales are arbitrary. The non-saturating loss, least squares and
+    dual_d_selu.py charge little for what is missing; JS is even; maximum likelihood is the opposite. W1 is not of that
+    kind: it charges mass times distance, and only a critic of slope 1 at most gives it. unrolled.py descends the value
+    itself, with D's answer to G: 2 JS as K grows. began.py is on none: it holds the ratio of D's mean errors.
     """
     figure.set_size_inches(9, 6.4)
     axes, rows, edge = figure.subplots(), [], torch.tensor([1e-3, 1e3], dtype=torch.float64)
     r = torch.logspace(-3, 3, 241, dtype=torch.float64)
     for row in EXACT:
-        both = [gradients(row, *random_pair(seed)) for seed in range(pairs)]
+        both = [gradients(row, *random_pair(seed)) for seed in range(300)]
         error = max((a - b).abs().max().item() for a, b in both)
-        charges = charge(row, edge).tolist() if row.packs == 1 and row.divergence is not w1 else ["", ""]
-        rows.append([row.file, row.name, f"{error:.0e}", *charges])
+        charges = charge(row, edge).tolist() if row.packs == 1 and row.divergence is not w1 else None
+        rows.append(
+            [row.file, row.name, f"{error:.0e}", *([*charges, charges[0] / charges[1]] if charges else [""] * 3)]
+        )
         if row.colour:
             axes.plot(r, charge(row, r), color=row.colour, label=f"{row.file}: {row.name}")
     axes.axvline(1, color="black", linewidth=0.8)
-    axes.set(xscale="log", xlabel="p_g / p_data: missing (left), too many (right)", ylabel="charge per mass [nats]")
-    axes.set_title("what each loss charges for")
+    axes.set(xscale="log", xlabel="p_g / p_data: missing (left), too many (right)")
+    axes.set(ylabel="charge per mass, in the loss's units", title="what each loss charges for: compare left with right")
     figure.legend(loc="outside lower center", ncols=2)
-    head = ["file", "descends", "error", "charge: missing", "charge: too many"]
-    return table(head, rows) + table(["", "found"], findings(pairs))
+    head = ["file", "descends", "error", "charge: missing", "charge: too many", "ratio"]
+    found = [[what, f"{number:.4f}" if abs(number) > 1e-3 else f"{number:.0e}"] for what, number in findings(300)]
+    return table(head, rows) + table(["", "found"], found)
 
 
 DEMOS = {

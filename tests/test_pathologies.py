@@ -1,6 +1,7 @@
 """The demonstrations show what the theory says: closed forms, eigenvalues, exact growth, oracles of other kinds."""
 
 import ast
+import copy
 import inspect
 import itertools
 import math
@@ -13,6 +14,7 @@ from PIL import Image
 from scipy import integrate, stats
 
 demo = load_script("pathologies")
+is_number = load_script("tables").is_number
 PAGES = ROOT / "results" / "pathologies"
 
 
@@ -85,13 +87,14 @@ def test_slope_of_each_loss_with_the_best_discriminator(mu):
 
 
 def test_only_the_minimax_gradient_vanishes_as_the_discriminator_learns():
-    """Measured at 15 and 400 updates, on three seeds: minimax falls 0.08 -> 0.0006; the others do not fall."""
+    """Measured at 15 and 400 updates, seeds 1 to 3: minimax 0.08 -> 0.0006, the others 7, 0.5, 1.6 and 0.2 at 400."""
     norms = {name: demo.gradient_reaching_g(name, 1, [15, 400]) for name in demo.CURVES}
     before, after = norms["minimax"]
     assert after < before / 20
-    for name, floor in [("non-saturating", 1), ("least squares", 0.1), ("WGAN-GP", 0.5)]:
-        assert norms[name][1] > floor
-    assert norms["minimax, noise on D's inputs"][1] > 10 * after
+    # WGAN-GP's stays where a critic of slope 1 puts it, and does not grow without end
+    for name, low, high in [("non-saturating", 2, 30), ("least squares", 0.1, 2), ("WGAN-GP", 0.7, 4)]:
+        assert low < norms[name][1] < high
+    assert 0.03 < norms["minimax, noise on D's inputs"][1] < 1
 
 
 # oscillation
@@ -128,7 +131,12 @@ def test_unrolled_step_is_the_gradient_through_the_opponents_step():
     assert moved == pytest.approx((x + lr * y, y - lr * slope.item()))
 
 
-def test_averaging_finds_the_equilibrium_only_if_rates_fall_or_steps_alternate():
+def test_averages():
+    assert torch.equal(demo.averages(torch.ones(5, 2)), torch.ones(5, 2))
+    torch.testing.assert_close(demo.averages(float64([1, 0], [2, 3], [6, 6]))[-1], float64(3, 3))
+
+
+def test_averaging_finds_the_equilibrium_only_if_rates_fall_as_the_root_or_steps_alternate():
     def mean(step):
         return demo.averages(demo.play(step, 10_000)).norm(dim=1)
 
@@ -142,18 +150,31 @@ def test_averaging_finds_the_equilibrium_only_if_rates_fall_or_steps_alternate()
 # collapse-to-a-point
 
 
-def test_an_untrained_generator_becomes_one_point_and_its_gradient_in_z_vanishes():
+def test_clumps():
+    """Samples at two modes, 12 and 987 of 999: a tenth of the fair share is 12.5, so one counts."""
+    modes = demo.ring(0.3).modes
+    x = torch.cat([modes[:1].repeat(12, 1), modes[3:4].repeat(987, 1)])
+    found = demo.clumps(x)
+    assert found == {"modes": 1, "clump": pytest.approx(0, abs=1e-4), "far": pytest.approx(2)}
+    x = torch.cat([x, modes[:1]])  # one more
+    assert demo.clumps(x)["modes"] == 2
+    sides = modes[2] + torch.tensor([[0.1, 0.0], [-0.1, 0.0]])
+    assert demo.clumps(sides)["clump"] == pytest.approx(0.1)
+
+
+def test_a_generator_against_a_frozen_discriminator_becomes_one_point_that_hops_when_it_learns_again():
+    """Five updates of G to one of D: one point for ever, at many modes. One to one: all eight modes, as in a GAN."""
     torch.manual_seed(1)
-    D = demo.hills(demo.ring(0.3), steps=1000)
-    G = demo.nsgan.Generator(2, (2,), 64)
+    data, D, G = demo.ring(0.3), demo.hills(demo.ring(0.3), 1000), demo.nsgan.Generator(2, (2,), 64)
     start, middle, end = demo.against_frozen(G, D, [0, 30, 600])
-    assert end["modes"] == 1 and end["spread"] < 0.1 and 1.5 < end["far"] < 2.5  # on the ring: a maximum of D
-    assert end["slope"] < middle["slope"] / 5
-    trail = torch.stack(demo.gan_updates(G, D, demo.ring(0.3), 300, 5, torch.randn(64, 2)))
-    modes = torch.cdist(trail, demo.ring(0.3).modes).argmin(2)
-    main = modes.mode(1).values
-    assert (modes == main[:, None]).float().mean() > 0.8  # still one point, and it hops
-    assert len(main.unique()) >= 4
+    assert end["modes"] == 1 and end["clump"] < 0.1 and 1.5 < end["far"] < 2.5  # on the ring: a maximum of D
+    assert 0.001 < start["slope"] < 0.2 and end["slope"] < middle["slope"] / 5
+    pair, z = copy.deepcopy((G, D)), torch.randn(200, 2)
+    hops = torch.stack(demo.gan_updates(G, D, data, 600, 5, z))
+    share, main = torch.nn.functional.one_hot(torch.cdist(hops, data.modes).argmin(2), 8).double().mean(1).max(1)
+    assert share.mean() > 0.8 and share[-1] > 0.5 and len(main.unique()) >= 4
+    together = demo.gan_updates(*pair, data, 1200, 1, z)
+    assert demo.clumps(together[-1])["modes"] >= 6
 
 
 # minimax-or-maximin
@@ -173,9 +194,14 @@ def test_both_orders_have_the_same_value():
 def test_minimax_keeps_all_modes_and_maximin_one_at_a_time():
     path, _ = demo.order_of_play(0, 1, 300)
     assert demo.effective_modes(path[-1]) > 2.99 and (path[1:].argmax(1) == path[0].argmax()).all()
+    # the first step: dV / dl = q (c - sum q c) with c = log(1 - D*) = log(q / (p + q)), of rate 0.1
+    q, l = path[0], torch.tensor([2.0, 0.5, 0.0]).double()  # noqa: E741
+    c = (q / (demo.P3 + q)).log()
+    torch.testing.assert_close(path[1], torch.softmax(l - 0.1 * q * (c - q @ c), 0))
     path, mean = demo.order_of_play(1, 0, 300)
     assert all(demo.effective_modes(q) == 1 for q in path[1:])
     assert demo.effective_modes(mean[-1]) > 2.99
+    torch.testing.assert_close(mean[-1], path.mean(0))
 
 
 # dirac
@@ -189,25 +215,26 @@ def test_eigenvalues_at_the_equilibrium(name):
 
 
 def test_flows_of_the_smallest_gan():
-    distance = {name: demo.flow(name, 1200).norm(dim=1) for name in demo.GAMES}
+    distance = {name: demo.flow(name, 60).norm(dim=1) for name in demo.GAMES}
     for name in ("minimax", "Wasserstein"):
         assert distance[name].sub(2**0.5).abs().max() < 1e-4
     # non-saturating: r dr/dt = -T tanh(T / 2), T = theta psi, near r^4 / 16 on average, so 1 / r^2 grows by t / 8
     inverse = distance["non-saturating"] ** -2
-    assert (inverse[1200] - inverse[400]).item() / 40 == pytest.approx(1 / 8, rel=0.05)
-    assert distance["Wasserstein, clipped"][-200:].sub(demo.CLIP).abs().max() < 1e-3
-    rate = math.log(distance["non-saturating + R1"][1200] / distance["non-saturating + R1"][400]) / 40
+    assert (inverse[600] - inverse[200]).item() / 40 == pytest.approx(1 / 8, rel=0.05)
+    assert distance["Wasserstein, clipped"][-100:].sub(demo.CLIP).abs().max() < 5e-3
+    rate = math.log(distance["non-saturating + R1"][600] / distance["non-saturating + R1"][200]) / 40
     assert rate == pytest.approx(-demo.GAMMA / 2, rel=0.05)
 
 
-def test_wgan_gp_ends_on_a_cycle_or_beside_the_data(monkeypatch):
+def test_wgan_gp_ends_on_a_cycle_or_beside_the_data_and_so_does_dragan(monkeypatch):
     """Half laps about (+-2 lambda, 0), each exp(-pi lambda / (1 - lambda^2)^0.5) as wide as the last."""
     lam = demo.LAMBDA
     k = math.exp(-math.pi * lam / math.sqrt(1 - lam**2))
-    theta = demo.flow("WGAN-GP", 1200)[800:, 0]
+    theta = demo.flow("WGAN-GP", 60)[400:, 0]
     assert theta.max().item() == pytest.approx(2 * lam * (1 + k) / (1 - k), rel=0.03)
-    monkeypatch.setitem(demo.GAMES, "WGAN-GP", (*demo.GAMES["WGAN-GP"][:2], 1.0, None))
-    assert demo.flow("WGAN-GP", 600)[-1].tolist() == pytest.approx([2, 0], abs=1e-3)
+    monkeypatch.setitem(demo.GAMES, "WGAN-GP", (demo.wgan_gp, 1.0, None))
+    assert demo.flow("WGAN-GP", 30)[-1].tolist() == pytest.approx([2, 0], abs=1e-3)
+    assert demo.flow("non-saturating + R1", 60, k=1.0)[-100:].norm(dim=1).min() > 0.5  # DRAGAN's penalty
 
 
 # packing
@@ -263,31 +290,53 @@ def test_charge_for_a_missing_mode_and_for_a_bad_sample():
     assert by_file["dual_d_selu"] == pytest.approx(by_file["mlegan"][::-1], rel=1e-6)
     assert by_file["gan"][0] == pytest.approx(by_file["gan"][1])  # JS is even
     assert by_file["nsgan"][0] < 0.31 < 5 < by_file["nsgan"][1]  # 1 - log 2 at most for a missing mode
+    assert by_file["d2gan, 0.2 and 0.1"][0] == pytest.approx(0.2 * f + 0.1 * by_file["dual_d_selu"][0], rel=1e-6)
 
 
 def test_findings():
-    values = [float(found.split()[-1]) for _, found in demo.findings(60)]
-    identity, coding, ratio, zero_one, dual = values
+    identity, coding, ratio, zero_one, ratio01, dual = (float(found) for _, found in demo.findings(60))
     assert identity < 1e-13 and dual < 1e-13
-    assert abs(coding) < 0.4 and ratio < 0.02 and zero_one > 0.999
+    assert abs(coding) < 0.4 and ratio < 0.02
+    assert zero_one > 0.999 and ratio01 == pytest.approx(0.25, rel=0.01)
 
 
 # the command
 
 
-def test_command_writes_page_and_figure(tmp_path, capsys):
-    demo.main(demo.Args(("oscillation",), str(tmp_path)))
-    page, printed = (tmp_path / "oscillation.md").read_text(), capsys.readouterr().out
-    rows = [line for line in printed.splitlines() if line.startswith("| ")]
-    assert len(rows) == 1 + len(demo.METHODS) and all(row in page for row in rows)
-    image = Image.open(tmp_path / "oscillation.png").convert("L")
-    assert image.width >= 1000 and len(image.getcolors()) > 20
-    assert not {"divergences.md", "dirac.md"} & {file.name for file in tmp_path.iterdir()}
+def rows_of(page):
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| ")]
+
+
+@pytest.mark.parametrize("name", ["divergences", "oscillation", "minimax-or-maximin", "dirac", "exact-losses"])
+def test_command_makes_the_committed_numbers_again(name, tmp_path, capsys):
+    """Those that sample nothing; numbers that are rounding errors may differ."""
+    demo.main(demo.Args((name,), str(tmp_path)))
+    page, printed = (tmp_path / f"{name}.md").read_text(), capsys.readouterr().out
+    assert rows_of(printed) == rows_of(page)
+    committed = rows_of((PAGES / f"{name}.md").read_text())
+    for ours, theirs in zip(rows_of(page), committed, strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            if is_number(a) and a:
+                assert float(a) == pytest.approx(float(b), rel=0.011, abs=1e-8)
+            else:
+                assert a == b
+    image = Image.open(tmp_path / f"{name}.png").convert("RGB")
+    assert image.size == Image.open(PAGES / f"{name}.png").size
+    colours = {tuple(int(c[i : i + 2], 16) for i in (1, 3, 5)) for c in (demo.RED, demo.BLUE, demo.GREEN)}
+    pixels = {colour for _, colour in image.getcolors(1 << 24)}
+    assert len(colours & pixels) >= (1 if name == "minimax-or-maximin" else 2)  # curves are there
+    assert {file.name for file in tmp_path.iterdir()} == {f"{name}.md", f"{name}.png"}
 
 
 def test_table_is_markdown():
-    lines = demo.table(["a", "b"], [["x", 0.123456], ["longer", 12.0]])
-    assert lines == ["| a      |     b |", "|--------|------:|", "| x      | 0.123 |", "| longer |    12 |", ""]
+    lines = demo.table(["a", "b", "c"], [["x", 0.123456, "1.50"], ["longer", 12.0, ""]])
+    assert lines == [
+        "| a      |     b |    c |",
+        "|--------|------:|-----:|",
+        "| x      | 0.123 | 1.50 |",
+        "| longer |    12 |      |",
+        "",
+    ]
 
 
 @pytest.mark.parametrize("name", demo.DEMOS)

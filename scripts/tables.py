@@ -1,0 +1,21 @@
+"""Markdown tables, as the scripts print and keep them."""
+
+
+def is_number(cell) -> bool:
+    try:
+        return cell == "" or float(cell) is not None
+    except ValueError:
+        return False
+
+
+def table(head: list[str], rows: list[list]) -> list[str]:
+    """The lines of a Markdown table: columns of numbers to the right, floats with three significant digits."""
+    cells = [[f"{c:.3g}" if isinstance(c, float) else str(c) for c in row] for row in [head, *rows]]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    right = [all(map(is_number, column)) for column in zip(*cells[1:], strict=True)]
+    lines = [
+        "| " + " | ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True)) + " |"
+        for row in cells
+    ]
+    rule = "|" + "|".join("-" * (w + 1) + (":" if r else "-") for w, r in zip(widths, right, strict=True)) + "|"
+    return [lines[0], rule, *lines[1:], ""]
