@@ -81,11 +81,14 @@ def load_data(name: str, root: str = "data", image_size: int = 32, device: str |
         return Images(_folder(Path(root), image_size), device)
     if name not in TORCHVISION:
         raise SystemExit(f"unknown data set {name!r}; there are: {', '.join(NAMES)}")
-    return Images(_torchvision(name, root, image_size), device, stack=3 if name == "stacked_mnist" else 1)
+    return Images(torchvision_images(name, root, image_size)[0], device, stack=3 if name == "stacked_mnist" else 1)
 
 
-def _torchvision(name: str, root: str, image_size: int) -> Tensor:
-    """The training images of a torchvision data set, downloaded if need be, [N, C, size, size] uint8."""
+def torchvision_images(name: str, root: str, image_size: int, train: bool = True) -> tuple[Tensor, Tensor | None]:
+    """The images of a torchvision data set [N, C, size, size] uint8, downloaded if need be, and their labels [N].
+
+    Of celeba all images, without labels. stacked_mnist: single digits.
+    """
     import torchvision  # here, because it takes seconds to import and points need none of it
 
     class_name, folder = TORCHVISION[name]
@@ -93,8 +96,9 @@ def _torchvision(name: str, root: str, image_size: int) -> Tensor:
     try:
         if name == "celeba":
             kind(root, split="all", download=True)
-            return _folder(Path(root) / folder / "img_align_celeba", image_size)
-        images = torch.as_tensor(kind(root, train=True, download=True).data)
+            return _folder(Path(root) / folder / "img_align_celeba", image_size), None
+        part = kind(root, train=train, download=True)
+        images, labels = torch.as_tensor(part.data), torch.as_tensor(part.targets)
     except Exception as error:  # many kinds: no network, no gdown, a damaged or foreign file
         reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
         raise SystemExit(
@@ -106,7 +110,7 @@ def _torchvision(name: str, root: str, image_size: int) -> Tensor:
         images = F.pad(images, (2, 2, 2, 2))
     if images.shape[-1] != image_size:
         images = F.interpolate(images, (image_size, image_size), mode="bilinear", antialias=True)
-    return images
+    return images, labels
 
 
 def _folder(root: Path, image_size: int) -> Tensor:

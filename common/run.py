@@ -149,11 +149,7 @@ class Run:
         result = json.loads((self.folder / "metrics.jsonl").read_text().splitlines()[-1]) | numbers
         if self.args.dataset in ("ring", "grid"):
             files = sorted((self.folder / "samples").glob("*.png"), key=lambda file: int(file.stem))
-            files = files[:: math.ceil(len(files) / 200)] + files[-1:]  # at most 200 frames, and the last
-            frames = (Image.open(file).copy() for file in files)
-            wait = [150] * (len(files) - 1) + [3000]  # milliseconds
-            gif = encode(next(frames), "GIF", save_all=True, append_images=frames, duration=wait, loop=0)
-            self._write("training.gif", gif)
+            self._write("training.gif", film(files))
         everything = {**result, "seconds": self.seconds, "exact_sampler": exact}
         self._write("result.json", json.dumps(everything, indent=2).encode())
         print(f"{self.title}: {self.args.steps} steps in {self.seconds:.0f} s")
@@ -346,6 +342,14 @@ def encode(image: Image.Image, kind: str, **options) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
+
+
+def film(files: list[Path]) -> bytes:
+    """A GIF of these pictures, at most 200 of them and the last."""
+    files = files[:: math.ceil(len(files) / 200)] + files[-1:]
+    frames = (Image.open(file).copy() for file in files)
+    wait = [150] * (len(files) - 1) + [3000]  # milliseconds
+    return encode(next(frames), "GIF", save_all=True, append_images=frames, duration=wait, loop=0)
 
 
 def draw(data, fake: Tensor, title: str, numbers: dict) -> Image.Image:

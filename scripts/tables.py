@@ -3,7 +3,7 @@
 
 def is_number(cell) -> bool:
     try:
-        return cell == "" or float(cell) is not None
+        return cell in ("", "-") or float(cell) is not None
     except ValueError:
         return False
 

@@ -1,0 +1,435 @@
+"""Image quality and mode counting from checkpoints, by the field's standard numbers.
+
+    python scripts/evaluate.py runs/nsgan-mnist-s1 runs/wgan_gp-mnist-s1 --data-root data
+    python scripts/evaluate.py runs/nsgan-mnist-s1 --features classifier --n 10000 --controls   # without a network
+
+FID, KID, Inception Score, precision and recall are torch-fidelity's, on the features of Inception v3 or of a small
+classifier that is trained here on the same data set. The other numbers need no network's features, or count modes by
+that classifier. Writes RUN/evaluation.json and prints one table. Nothing that is cached and still valid is made again.
+"""
+
+import hashlib
+import inspect
+import json
+import math
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+import tyro
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from common.data import load_data, torchvision_images  # noqa: E402
+from common.run import pick_device, read_json  # noqa: E402
+from scripts.sample import Trained  # noqa: E402
+from scripts.tables import table  # noqa: E402
+
+LABELLED = ("mnist", "fashion_mnist", "stacked_mnist", "cifar10", "cifar100")
+STACKED = 26_000  # samples for the modes of stacked MNIST, as in PacGAN's code (Lin et al. 2018, arXiv 1712.04086)
+EPOCHS = 8  # of the classifier
+PAIRS = 2000  # images that are compared with each other pair by pair
+
+
+@dataclass
+class Args:
+    runs: tyro.conf.Positional[tuple[str, ...]]
+    """folders of runs on one data set"""
+    features: Literal["inception", "classifier"] = "inception"
+    """whose features: inception gives the numbers that papers print; classifier ones of a net of this data set"""
+    weights: str = ""
+    """file of Inception's weights, in torch-fidelity's format; default: downloaded by torch-fidelity"""
+    n: int = 50_000
+    """generated images; real ones: as many, or all there are"""
+    controls: bool = False
+    """two more rows: real images against other real ones, and a collapsed generator of ten images"""
+    data_root: str = "data"
+    """folder of the data sets"""
+    seed: int = 1
+    """seed of the latents and of which real images"""
+    device: str = "auto"
+    """auto (a GPU if there is one), cpu, cuda, cuda:1, ..."""
+    batch_size: int = 100
+    """images at a time through the network of features"""
+
+
+def cache_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cleangan"
+
+
+def fingerprint(*parts: bytes | str) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.encode() if isinstance(part, str) else part)
+    return digest.hexdigest()[:16]
+
+
+# the classifier -----------------------------------------------------------------------------------------------------
+
+
+class Classifier(nn.Module):
+    """Images [B, C, S, S], uint8, to logits [B, K]; `features` are the 128 numbers before the last layer."""
+
+    def __init__(self, channels: int, size: int, classes: int, width: int = 32):
+        super().__init__()
+        w, layers = width, [nn.Conv2d(channels, width, 5, 2, 2), nn.BatchNorm2d(width), nn.ReLU()]
+        while size > 8:
+            layers += [nn.Conv2d(w, 2 * w, 3, 2, 1), nn.BatchNorm2d(2 * w), nn.ReLU()]
+            w, size = 2 * w, size // 2
+        layers += [nn.Flatten(), nn.Dropout(0.3), nn.Linear(16 * w, 128), nn.ReLU()]
+        self.net, self.last = nn.Sequential(*layers), nn.Linear(128, classes)
+
+    def features(self, x: Tensor) -> Tensor:
+        return self.net(x.float() / 127.5 - 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.features(x))
+
+
+@torch.random.fork_rng()
+def train_classifier(dataset: str, root: str, size: int, device: torch.device) -> tuple[Classifier, float, str]:
+    """A Classifier of a labelled data set, its accuracy on the test images, and its fingerprint; cached.
+
+    Deterministic on one device: AdamW with one cycle of the learning rate, shifts by up to 2 pixels (the border is
+    repeated), and left and right swapped where that keeps the class.
+    """
+    x, y = torchvision_images(dataset, root, size)
+    recipe = inspect.getsource(Classifier) + inspect.getsource(train_classifier)
+    key = fingerprint(recipe, f"{dataset} {size} {EPOCHS} {device.type}", x[::97].contiguous().numpy().tobytes())
+    torch.manual_seed(0)
+    net = Classifier(x.shape[1], size, int(y.max()) + 1).to(device)
+    path = cache_folder() / f"classifier-{dataset}-{key}.pt"
+    if path.exists():
+        saved = torch.load(path, map_location=device, weights_only=True)
+        net.load_state_dict(saved["net"])
+        return net.eval(), saved["accuracy"], key
+    swaps = dataset not in ("mnist", "stacked_mnist")  # a mirrored digit is no digit
+    batch = 128
+    steps = EPOCHS * (len(x) // batch)
+    optimizer = torch.optim.AdamW(net.parameters(), weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
+    with tqdm(total=steps, desc=f"a classifier of {dataset}", disable=None) as bar:
+        for _ in range(EPOCHS):
+            for index in torch.randperm(len(x))[: len(x) // batch * batch].split(batch):
+                image = F.pad(x[index].float(), (2, 2, 2, 2), mode="replicate")
+                top, left = torch.randint(5, (2,)).tolist()
+                image = image[..., top : top + size, left : left + size]
+                if swaps and torch.rand(()) < 0.5:
+                    image = image.flip(3)
+                optimizer.zero_grad()
+                F.cross_entropy(net(image.to(device)), y[index].to(device)).backward()
+                optimizer.step()
+                schedule.step()
+                bar.update()
+    net.eval()
+    x, y = torchvision_images(dataset, root, size, train=False)
+    right = (predict(net, x, device).argmax(1) == y).double().mean().item()
+    saved = {"net": net.state_dict(), "accuracy": right}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    torch.save(saved, temporary)
+    os.replace(temporary, path)
+    return net, saved["accuracy"], key
+
+
+def predict(net: Classifier, images: Tensor, device: torch.device) -> Tensor:
+    """The class probabilities of images [N, C, S, S], uint8, on the CPU, [N, K]."""
+    with torch.no_grad():
+        return torch.cat([net(part.to(device)).softmax(1).cpu() for part in images.split(500)])
+
+
+# numbers ------------------------------------------------------------------------------------------------------------
+
+
+def pair_statistics(images: Tensor, real: Tensor) -> dict[str, float | None]:
+    """What comparing images [N, C, S, S], uint8, pair by pair says of collapse, without any network; both as long.
+
+    distance    mean distance of two images, relative to that of two real ones: 1 is right, 0 is one image
+    duplicates  share of images whose nearest other is nearer than that of 99 % of the real ones: 0.01 is right
+    support     of how many equally likely images such pairs would come (birthday paradox; Arora & Zhang 2017,
+                arXiv 1706.08224); None if there is no such pair
+    """
+
+    def distances(x: Tensor) -> Tensor:
+        x = x.flatten(1).double() / 255
+        return torch.cdist(x, x)
+
+    between, ours = distances(real), distances(images)
+    n = len(ours)
+    off = ~torch.eye(n, dtype=torch.bool, device=ours.device)
+    nearest_real = between.masked_fill(~off, math.inf).min(1).values
+    near = (ours < torch.quantile(nearest_real, 0.01)) & off
+    pairs = near.sum().item() / 2
+    return {
+        "distance": (ours.sum() / between.sum()).item(),
+        "duplicates": near.any(1).double().mean().item(),
+        "support": n * (n - 1) / 2 / pairs if pairs else None,
+    }
+
+
+def class_statistics(probabilities: Tensor) -> dict[str, float | list]:
+    """How classifier outputs [N, K] spread over the classes.
+
+    classes: the share of each; missing: classes with less than a tenth of 1 / K; unsure: share of images of which the
+    classifier gives no class 0.9 or more.
+    """
+    best, label = probabilities.max(1)
+    shares = torch.bincount(label, minlength=probabilities.shape[1]).double() / len(label)
+    return {
+        "missing": (shares < 0.1 / len(shares)).sum().item(),
+        "unsure": (best < 0.9).double().mean().item(),
+        "classes": [round(share, 5) for share in shares.tolist()],
+    }
+
+
+def stacked_statistics(probabilities: Tensor) -> dict[str, float]:
+    """Modes of stacked MNIST, from the digit probabilities [N, 3, 10] of the channels (Metz et al. 2017).
+
+    modes: of the 1,000 triples of digits, those with at least one image; reverse_kl: KL from their histogram to
+    uniform, in nats; unsure: share of images with a channel to which the classifier gives no digit 0.9 or more.
+    """
+    best, digit = probabilities.max(2)
+    counts = torch.bincount((digit * torch.tensor([100, 10, 1])).sum(1), minlength=1000)
+    return {
+        "modes": (counts > 0).sum().item(),
+        "reverse_kl": reverse_kl(counts),
+        "unsure": (best.min(1).values < 0.9).double().mean().item(),
+    }
+
+
+def reverse_kl(counts: Tensor) -> float:
+    """KL from the shares of counts [K] to uniform, in nats; log K if all is one."""
+    shares = counts.double() / counts.sum()
+    return (torch.xlogy(shares, shares).sum() + math.log(len(counts))).item()
+
+
+def exact_sampler(n: int = STACKED, modes: int = 1000, times: int = 50) -> tuple[float, float]:
+    """Mean and standard deviation of reverse_kl for n draws from equal modes: what a perfect generator scores."""
+    random = torch.Generator().manual_seed(0)
+    draws = torch.randint(modes, (times, n), generator=random)
+    values = torch.tensor([reverse_kl(torch.bincount(draw, minlength=modes)) for draw in draws])
+    return values.mean().item(), values.std().item()
+
+
+# torch-fidelity -----------------------------------------------------------------------------------------------------
+
+
+class Pixels(Dataset):
+    """Images [N, C, S, S], uint8, as torch-fidelity takes them; for Inception greyscale as three equal channels."""
+
+    def __init__(self, images: Tensor, rgb: bool):
+        self.images, self.rgb = images, rgb
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, i: int) -> Tensor:
+        return self.images[i].expand(3, -1, -1) if self.rgb else self.images[i]
+
+
+def register(name: str, net: Classifier, real: Tensor, stacked: bool, device: torch.device) -> None:
+    """Makes the classifier known to torch-fidelity: `features`, standardised by those of the real images, and `logits`.
+
+    Raw activations would make KID, the mean of a cubic kernel, meaningless. Of stacked digits the features are those
+    of the three channels, and the logits those of all 1,000 triples.
+    """
+    from torch_fidelity import FeatureExtractorBase, registry
+
+    def features_and_logits(x: Tensor) -> tuple[Tensor, Tensor]:
+        features = net.features(x.flatten(0, 1)[:, None] if stacked else x)
+        logits = net.last(features).log_softmax(1)
+        if stacked:
+            a, b, c = logits.view(-1, 3, 10).unbind(1)
+            logits = (a[:, :, None, None] + b[:, None, :, None] + c[:, None, None, :]).flatten(1)
+            features = features.view(-1, 3 * features.shape[1])
+        return features, logits
+
+    with torch.no_grad():
+        everything = torch.cat([features_and_logits(x.to(device))[0] for x in real.split(500)])
+    mean, sd = everything.mean(0), everything.std(0)
+    sd = sd.clamp(min=0.1 * sd.mean())  # a feature that hardly varies must not count most
+
+    class ClassifierFeatures(FeatureExtractorBase):
+        def __init__(self, name, features_list, **_):
+            super().__init__(name, features_list)
+
+        @staticmethod
+        def get_provided_features_list():
+            return "features", "logits"
+
+        @staticmethod
+        def get_default_feature_layer_for_metric(metric):
+            return "logits" if metric == "isc" else "features"
+
+        def forward(self, x):
+            features, logits = features_and_logits(x.to(device))
+            return tuple({"features": (features - mean) / sd, "logits": logits}[name] for name in self.features_list)
+
+    registry.FEATURE_EXTRACTORS_REGISTRY[name] = ClassifierFeatures
+
+
+def inception_weights(path: str) -> str:
+    """Which weights of Inception, for the records: the name of those that torch-fidelity downloads, or `path`'s.
+
+    Ends the program if there are none. A file that is not just tensors is refused, as torch-fidelity would unpickle it.
+    """
+    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, load_state_dict_from_url
+
+    if path:
+        try:
+            torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise SystemExit(f"--weights {path} cannot be read: {reason}") from None
+        return fingerprint(Path(path).read_bytes())
+    try:
+        load_state_dict_from_url(URL_INCEPTION_V3)  # into PyTorch's cache, where torch-fidelity looks
+    except OSError as error:  # URLError among them
+        raise SystemExit(
+            f"the weights of Inception cannot be downloaded ({getattr(error, 'reason', error)}).\n"
+            f"Fetch {URL_INCEPTION_V3}\n"
+            "elsewhere and give its place with --weights FILE, or use --features classifier, which needs no network."
+        ) from None
+    return Path(URL_INCEPTION_V3).stem
+
+
+def fidelity(images: Tensor, real: Tensor, real_name: str, extractor: str, args: Args, device: torch.device) -> dict:
+    """FID, KID, Inception Score, precision and recall of images against real ones, [N, C, S, S] and uint8."""
+    import torch_fidelity
+
+    rgb = extractor.startswith("inception")
+    found = torch_fidelity.calculate_metrics(
+        input1=Pixels(images, rgb),
+        input2=Pixels(real, rgb),
+        fid=True,
+        kid=True,
+        isc=True,
+        prc=True,
+        feature_extractor=extractor,
+        feature_extractor_weights_path=args.weights or None,
+        kid_subset_size=min(1000, len(images), len(real)),
+        batch_size=args.batch_size,
+        cuda=device.type == "cuda",
+        save_cpu_ram=True,  # no worker processes: the images are in memory
+        cache_root=str(cache_folder() / "features"),
+        input2_cache_name=real_name,
+        verbose=sys.stderr.isatty(),
+    )
+    names = {"fid": "frechet_inception_distance", "kid": "kernel_inception_distance_mean"}
+    names |= {"kid_sd": "kernel_inception_distance_std", "is": "inception_score_mean", "is_sd": "inception_score_std"}
+    names |= {"precision": "precision", "recall": "recall"}
+    return {ours: float(found[theirs]) for ours, theirs in names.items()}
+
+
+# the command --------------------------------------------------------------------------------------------------------
+
+
+def real_images(data, n: int, seed: int, halves: bool) -> tuple[Tensor, Tensor]:
+    """n of the real images as reference, or all there are, and with `halves` as many others, [N, C, S, S], uint8."""
+    random = torch.Generator().manual_seed(seed)
+    if data.stack > 1:  # random stacks: there are more than anybody needs
+        index = torch.randint(len(data.images), (2 * max(n, STACKED) * data.stack,), generator=random)
+        images = data.images.cpu()[index].view(-1, *data.shape)
+        return images[:n], images[-max(n, STACKED) :]
+    index = torch.randperm(len(data.images), generator=random)
+    count = min(n, len(index) // (2 if halves else 1))
+    return data.images.cpu()[index[:count]], data.images.cpu()[index[count : 2 * count]]
+
+
+def remembered(path: Path, settings: dict, compute: Callable[[], dict]) -> dict:
+    """The numbers that the file `path` keeps of these settings, or else compute(), kept there from now on."""
+    kept = read_json(path) or []
+    for entry in kept:
+        if entry["settings"] == settings:
+            return entry["numbers"]
+    numbers = compute()
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_text(json.dumps([*kept, {"settings": settings, "numbers": numbers}], indent=2))
+    os.replace(temporary, path)
+    return numbers
+
+
+def main(args: Args) -> None:
+    if args.n < 20:
+        raise SystemExit(f"--n {args.n}: must be 20 or more")
+    if not args.runs:
+        raise SystemExit("which runs? give their folders")
+    device = pick_device(args.device)
+    runs = [Trained(folder, device) for folder in args.runs]
+    sets = {(run.dataset, run.shape) for run in runs}
+    if len(sets) > 1 or len(runs[0].shape) == 1:
+        raise SystemExit(f"runs on one data set of images, please; these are on {sorted({name for name, _ in sets})}")
+    dataset, (_, size, _) = runs[0].dataset, runs[0].shape
+    stacked, labelled = dataset == "stacked_mnist", dataset in LABELLED
+    if args.features == "classifier" and not labelled:
+        raise SystemExit(f"--features classifier needs labels, which {dataset} has none of; there are {LABELLED}")
+    weights = inception_weights(args.weights) if args.features == "inception" else ""
+    data = load_data(dataset, args.data_root, size)
+    real, others = real_images(data, args.n, args.seed, args.controls)
+    net, accuracy, net_key = train_classifier(dataset, args.data_root, size, device) if labelled else (None, None, "")
+    reference = fingerprint(real.numpy().tobytes())
+    if args.features == "classifier":
+        extractor = f"classifier-{net_key}-{reference}"
+        register(extractor, net, real, stacked, device)
+        what = (
+            f"features of a classifier of {dataset}, standardised: NOT Inception numbers, compare them with each other"
+        )
+    else:
+        extractor = "inception-v3-compat"
+        what = f"Inception v3, weights {weights}; images brought to 299x299 by TensorFlow 1's bilinear"
+    settings = {"features": extractor, "weights": weights, "reference": reference, "n": args.n, "classifier": net_key}
+    settings |= {"seed": args.seed, "code": fingerprint(Path(__file__).read_text())}
+    settings |= {"torch_fidelity": version("torch-fidelity"), "torch": torch.__version__}
+
+    def measure(images: Tensor) -> dict:
+        numbers = fidelity(images[: args.n], real, f"{reference}-{weights}", extractor, args, device)
+        pairs = min(PAIRS, len(images), len(real))
+        numbers |= pair_statistics(images[:pairs].to(device), real[:pairs].to(device))
+        if stacked:
+            digits = predict(net, images[:STACKED].flatten(0, 1)[:, None], device).view(-1, 3, 10)
+            return numbers | stacked_statistics(digits)
+        return numbers | (class_statistics(predict(net, images, device)) if labelled else {})
+
+    rows = {}
+    for folder, run in zip(args.runs, runs, strict=True):
+        kept = Path(folder) / "evaluation.json"
+        this = {"checkpoint": fingerprint((Path(folder) / "checkpoint.pt").read_bytes()), "step": run.step}
+        latents = run.latents(max(args.n, STACKED) if stacked else args.n, args.seed)
+        compute = partial(lambda run, z: measure(run.sample(z, True)), run, latents)
+        rows[str(Path(folder))] = remembered(kept, settings | this, compute)
+    if args.controls:
+        kept = cache_folder() / f"controls-{dataset}.json"
+        ten = others[:10].repeat(math.ceil(max(args.n, STACKED if stacked else 0) / 10), 1, 1, 1)
+        for name, images in {"other real images": others, "ten images, repeated": ten}.items():
+            rows[name] = remembered(kept, settings | {"control": name}, partial(measure, images))
+    print(f"{what}\n{len(real):,} real and {args.n:,} generated images; IS: 10 splits; KID: 100 subsets of ", end="")
+    print(f"{min(1000, args.n, len(real)):,}; precision and recall: 3 neighbours; pairs: {min(PAIRS, args.n):,} images")
+    if labelled:
+        print(f"the classifier is right on {accuracy:.2%} of the test images")
+    if stacked:
+        mean, sd = exact_sampler()
+        print(f"modes and reverse_kl of {STACKED:,} images; a perfect generator's reverse_kl is {mean:.4f} +- {sd:.4f}")
+    columns = ["fid", "kid", "is", "precision", "recall", "distance", "duplicates", "support"]
+    columns += ["modes", "reverse_kl", "unsure"] if stacked else ["missing", "unsure"] if labelled else []
+    cells = [[name, *("-" if row[c] is None else row[c] for c in columns)] for name, row in rows.items()]
+    print("", *table(["", *columns], cells), sep="\n")
+    shares = [[name, *map(float, row["classes"])] for name, row in rows.items() if len(row.get("classes", [])) == 10]
+    if shares:
+        print(*table(["share of each class", *map(str, range(len(shares[0]) - 1))], shares), sep="\n")
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Args, description=__doc__.splitlines()[0]))
+    except KeyboardInterrupt:
+        raise SystemExit("interrupted: what was finished is kept, the same command goes on") from None

@@ -1,0 +1,293 @@
+"""scripts/evaluate.py: closed forms, torch-fidelity against our own arithmetic, and the whole path on a tiny set."""
+
+import json
+import math
+import pickle
+from urllib.error import URLError
+
+import pytest
+import torch
+from conftest import ALGOS, load_script
+from torch import nn
+
+evaluate = load_script("evaluate")
+CPU = torch.device("cpu")
+
+
+def random_images(n, channels=1, seed=0):
+    random = torch.Generator().manual_seed(seed)
+    return torch.randint(256, (n, channels, 32, 32), generator=random, dtype=torch.uint8)
+
+
+def digits(n, seed):
+    """Ten classes that a net learns in seconds: a bright block at one of ten places, in noise. Images and labels."""
+    random = torch.Generator().manual_seed(seed)
+    labels = torch.arange(n) % 10
+    images = torch.randint(100, (n, 1, 32, 32), generator=random, dtype=torch.uint8)
+    for image, label in zip(images[:, 0], labels.tolist(), strict=True):
+        top, left = 6 * (label % 5) + 1, 16 * (label // 5) + 2
+        image[top : top + 5, left : left + 12] += 150
+    return images, labels
+
+
+@pytest.fixture
+def tiny_mnist(tmp_path, monkeypatch):
+    """`mnist` is 600 images of blocks, 200 of them for tests; caches are empty; the classifier trains in seconds."""
+
+    def torchvision_images(name, root, image_size, train=True):
+        return digits(400, seed=0) if train else digits(200, seed=1)
+
+    monkeypatch.setattr("common.data.torchvision_images", torchvision_images)
+    monkeypatch.setattr(evaluate, "torchvision_images", torchvision_images)
+    monkeypatch.setattr(evaluate, "EPOCHS", 20)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def trained(tmp_path, dataset="mnist"):
+    """The folder of a run of two updates."""
+    args = {"dataset": dataset, "width": 4, "batch_size": 8, "steps": 2, "log_every": 2, "out": str(tmp_path)}
+    ALGOS["nsgan"].train(ALGOS["nsgan"].Args(**args, device="cpu"))
+    return tmp_path / f"nsgan-{dataset}-s1"
+
+
+def numbers_of(path):
+    return [entry["numbers"] for entry in json.loads(path.read_text())]
+
+
+# closed forms
+
+
+def test_pair_statistics_of_a_collapsed_generator():
+    """Ten images, 20 times each: 1,900 of 19,900 pairs are equal, a support of 10.5; one image: distance 0."""
+    real, others = random_images(200), random_images(200, seed=1)
+    fine = evaluate.pair_statistics(others, real)
+    assert fine["distance"] == pytest.approx(1, abs=0.02) and fine["duplicates"] < 0.05
+    ten = evaluate.pair_statistics(others[:10].repeat(20, 1, 1, 1), real)
+    assert ten["duplicates"] == 1 and ten["support"] == pytest.approx(199 / 19)
+    assert ten["distance"] == pytest.approx(0.9 / (199 / 200), abs=0.02)  # a tenth of the pairs is one image
+    one = evaluate.pair_statistics(others[:1].repeat(200, 1, 1, 1), real)
+    assert one["distance"] == pytest.approx(0, abs=1e-6) and one["support"] == 1
+    assert evaluate.pair_statistics(real, real)["distance"] == 1
+
+
+def test_pair_statistics_see_near_duplicates_and_not_twins_of_real_images():
+    real = random_images(100)
+    near = real[:50].repeat(2, 1, 1, 1)
+    near[50:, 0, 0, 0] ^= 1  # one pixel, one step
+    assert evaluate.pair_statistics(near, real)["duplicates"] == 1
+    assert evaluate.pair_statistics(real, real)["duplicates"] <= 0.02
+
+
+def test_class_statistics():
+    probabilities = torch.full((100, 10), 0.01)
+    probabilities[:99, 3], probabilities[99, 7] = 0.91, 0.5
+    found = evaluate.class_statistics(probabilities)
+    assert found["missing"] == 8 and found["unsure"] == pytest.approx(0.01)  # 7 has a tenth of its share: not missing
+    assert found["classes"][3] == pytest.approx(0.99) and sum(found["classes"]) == pytest.approx(1)
+
+
+def test_stacked_statistics():
+    """All modes once: KL 0. One mode: log 1000. A digit missing in one channel: 900 modes, log (10 / 9)."""
+    triples = torch.cartesian_prod(*[torch.arange(10)] * 3)
+    sure = nn.functional.one_hot(triples, 10).double()
+    found = evaluate.stacked_statistics(sure)
+    assert found["modes"] == 1000 and found["reverse_kl"] == pytest.approx(0, abs=1e-12) and found["unsure"] == 0
+    assert evaluate.stacked_statistics(sure[:1].repeat(50, 1, 1))["reverse_kl"] == pytest.approx(math.log(1000))
+    found = evaluate.stacked_statistics(sure[triples[:, 1] != 4])
+    assert found["modes"] == 900 and found["reverse_kl"] == pytest.approx(math.log(10 / 9))
+    assert evaluate.stacked_statistics(0.8 * sure + 0.02)["unsure"] == 1
+    half = sure.clone()
+    half[:500, 2] = 0.8 * half[:500, 2] + 0.02  # one channel is enough
+    assert evaluate.stacked_statistics(half)["unsure"] == 0.5
+
+
+def test_the_floor_of_an_exact_sampler():
+    """(K - 1) / 2n and a little: for 26,000 draws of 1,000 modes 0.0194."""
+    mean, sd = evaluate.exact_sampler()
+    assert mean == pytest.approx(999 / 52_000, rel=0.03) and 0.0005 < sd < 0.0015
+
+
+# the classifier
+
+
+def test_classifier_learns_is_cached_and_deterministic(tiny_mnist, tmp_path, monkeypatch):
+    net, accuracy, key = evaluate.train_classifier("mnist", "data", 32, CPU)
+    assert accuracy > 0.95 and not net.training
+    (file,) = (tmp_path / "cache" / "cleangan").glob("classifier-*.pt")
+    bytes_before = {name: value.clone() for name, value in net.state_dict().items()}
+
+    def never(*_):
+        raise AssertionError("trained again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluate.F, "cross_entropy", never)
+        again, same, _ = evaluate.train_classifier("mnist", "data", 32, CPU)
+    assert same == accuracy and all(torch.equal(v, bytes_before[k]) for k, v in again.state_dict().items())
+    file.unlink()
+    torch.manual_seed(123)  # whatever the state outside
+    state = torch.get_rng_state()
+    fresh, *_ = evaluate.train_classifier("mnist", "data", 32, CPU)
+    assert all(torch.equal(v, bytes_before[k]) for k, v in fresh.state_dict().items())
+    assert torch.equal(state, torch.get_rng_state())
+    monkeypatch.setattr(evaluate, "EPOCHS", 1)
+    assert evaluate.train_classifier("mnist", "data", 32, CPU)[2] != key
+
+
+# torch-fidelity
+
+
+def numbers(images, real, name="classifier-test", stacked=False):
+    torch.manual_seed(0)
+    net = evaluate.Classifier(1, 32, 10, width=4).eval()
+    evaluate.register(name, net, real, stacked, CPU)
+    return net, evaluate.fidelity(images, real, None, name, evaluate.Args(()), CPU)
+
+
+def test_frechet_distance_and_precision_are_those_of_the_formula():
+    """On standardised features, 128 numbers: |m - n|^2 + tr(S + T - 2 (S T)^0.5); precision, recall by definition."""
+    real, images = random_images(300), random_images(300, seed=1) // 2
+    net, found = numbers(images, real)
+    with torch.no_grad():
+        a, b = (net.features(x).double() for x in (images, real))
+    sd = b.std(0).clamp(min=0.1 * b.std(0).mean())
+    a, b = ((x - b.mean(0)) / sd for x in (a, b))
+    root = torch.linalg.eigvals(a.T.cov() @ b.T.cov()).sqrt().sum().real
+    fid = (a.mean(0) - b.mean(0)).square().sum() + a.T.cov().trace() + b.T.cov().trace() - 2 * root
+    assert found["fid"] == pytest.approx(fid.item(), rel=1e-3)
+
+    def covered(x, by):
+        radius = torch.cdist(by, by).kthvalue(4).values  # itself and three neighbours
+        return (torch.cdist(x, by) <= radius).any(1).double().mean().item()
+
+    assert found["precision"] == pytest.approx(covered(a, b), abs=0.01)
+    assert found["recall"] == pytest.approx(covered(b, a), abs=0.01)
+
+
+def test_real_against_itself_and_a_collapsed_generator():
+    real, others = digits(300, 0)[0], digits(300, 1)[0]
+    same = numbers(real, real)[1]
+    assert abs(same["fid"]) < 1e-3 and same["precision"] == same["recall"] == 1 and same["kid"] < 1e-3
+    fine, collapsed = numbers(others, real)[1], numbers(others[:10].repeat(30, 1, 1, 1), real)[1]
+    assert collapsed["fid"] > 2 * fine["fid"] and collapsed["recall"] < 0.1 < 0.5 < fine["recall"]
+    assert collapsed["kid"] > fine["kid"]
+
+
+def test_stacked_digits_have_joint_logits_and_features_of_all_channels():
+    real = random_images(60, channels=3)
+    net, _ = numbers(real, real, "classifier-stacked", stacked=True)
+    from torch_fidelity import registry
+
+    extractor = registry.FEATURE_EXTRACTORS_REGISTRY["classifier-stacked"]("x", ["features", "logits"])
+    features, logits = extractor(real)
+    assert features.shape == (60, 3 * 128) and logits.shape == (60, 1000)
+    torch.testing.assert_close(features.mean(0), torch.zeros(384), atol=1e-4, rtol=0)
+    one = [net(real[:1, i : i + 1]).softmax(1)[0] for i in range(3)]
+    torch.testing.assert_close(logits.exp()[0, 274], one[0][2] * one[1][7] * one[2][4])
+    torch.testing.assert_close(logits.exp().sum(1), torch.ones(60))
+
+
+def test_inception_itself_with_random_weights(tmp_path, tiny_mnist, monkeypatch, capsys):
+    """The real architecture on the path that --weights takes; only the weights are not the published ones."""
+    from torch_fidelity import feature_extractor_inceptionv3 as inception
+
+    torch.manual_seed(0)
+    with monkeypatch.context() as patch:
+        patch.setattr(inception, "load_state_dict_from_url", lambda *_, **__: {})
+        patch.setattr(inception.FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
+        net = inception.FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], verbose=False)
+    torch.save(net.state_dict(), tmp_path / "weights.pth")
+    real = random_images(20)
+    args = evaluate.Args((), weights=str(tmp_path / "weights.pth"), batch_size=20)
+    found = evaluate.fidelity(real, real, "same", "inception-v3-compat", args, CPU)
+    assert abs(found["fid"]) < 1e-2 and found["precision"] == found["recall"] == 1
+    assert len(list((tmp_path / "cache" / "cleangan" / "features").glob("same-inception*"))) >= 1  # the real ones
+
+
+def test_without_a_network_one_message_says_what_to_do(monkeypatch, tiny_mnist, tmp_path):
+    from torch_fidelity import feature_extractor_inceptionv3 as inception
+
+    def unreachable(*_, **__):
+        raise URLError("Name or service not known")
+
+    monkeypatch.setattr(inception, "load_state_dict_from_url", unreachable)
+    with pytest.raises(SystemExit, match="(?s)Name or service.*--weights FILE.*--features classifier"):
+        evaluate.main(evaluate.Args((str(trained(tmp_path)),), n=20, device="cpu"))
+    assert not list((tmp_path / "cache").rglob("classifier*"))  # before anything that takes time
+
+
+def test_weights_that_are_code_are_refused(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return print, ("run",)
+
+    (tmp_path / "evil.pth").write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(SystemExit, match="cannot be read"):
+        evaluate.inception_weights(str(tmp_path / "evil.pth"))
+
+
+# the command
+
+
+def test_the_whole_path_with_controls_and_no_second_computation(tiny_mnist, tmp_path, capsys, monkeypatch):
+    folder = trained(tmp_path)
+    capsys.readouterr()
+    args = evaluate.Args((str(folder),), features="classifier", n=120, controls=True, device="cpu")
+    evaluate.main(args)
+    first = capsys.readouterr().out
+    assert "NOT Inception numbers" in first and "120 real and 120 generated" in first
+    rows = {line.split("|")[1].strip(): line for line in first.splitlines() if line.startswith("|")}
+    assert {str(folder), "other real images", "ten images, repeated"} <= set(rows)
+    (found,) = numbers_of(folder / "evaluation.json")
+    assert all(math.isfinite(found[name]) for name in ("fid", "kid", "is", "precision", "recall", "distance"))
+    assert len(found["classes"]) == 10 and found["recall"] < 0.5  # two updates: not digits
+    (controls,) = (tmp_path / "cache" / "cleangan").glob("controls-*.json")
+    real, ten = numbers_of(controls)
+    assert real["fid"] < 0.5 * min(ten["fid"], found["fid"]) and real["recall"] > 0.7
+    assert real["missing"] == 0 and real["duplicates"] < 0.3
+    assert ten["duplicates"] == 1 and ten["recall"] < 0.3 and ten["support"] < 12  # each diagnostic sees it
+
+    def never(*_):
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(evaluate, "fidelity", never)
+    evaluate.main(args)
+    assert capsys.readouterr().out == first
+    with pytest.raises(AssertionError, match="again"):  # another checkpoint, another n: not valid any more
+        evaluate.main(evaluate.Args((str(folder),), features="classifier", n=121, controls=True, device="cpu"))
+
+
+def test_stacked_mnist_counts_modes(tiny_mnist, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(evaluate, "STACKED", 3000)
+    folder = trained(tmp_path, "stacked_mnist")
+    evaluate.main(evaluate.Args((str(folder),), features="classifier", n=60, controls=True, device="cpu"))
+    out = capsys.readouterr().out
+    assert "a perfect generator's reverse_kl is" in out
+    (controls,) = (tmp_path / "cache" / "cleangan").glob("controls-*.json")
+    real, ten = numbers_of(controls)
+    assert real["modes"] > 900 and ten["modes"] <= 10 and ten["reverse_kl"] > math.log(1000 / 10) - 0.1
+    assert real["reverse_kl"] < 0.3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n": 5}, "--n 5"),
+        ({"runs": ()}, "which runs"),
+        ({"weights": "missing.pth", "features": "inception"}, "cannot be read"),
+    ],
+)
+def test_bad_input_ends_with_one_message(tiny_mnist, tmp_path, options, message):
+    args = {"runs": (str(trained(tmp_path)),), "features": "classifier", "device": "cpu", **options}
+    with pytest.raises(SystemExit, match=message):
+        evaluate.main(evaluate.Args(**args))
+
+
+def test_unlabelled_sets_and_points_are_refused(tmp_path, tiny_images):
+    args = ALGOS["nsgan"].Args(**tiny_images, steps=1, out=str(tmp_path), device="cpu")
+    ALGOS["nsgan"].train(args)
+    with pytest.raises(SystemExit, match="needs labels"):
+        run = (str(tmp_path / "nsgan-folder-s1"),)
+        evaluate.main(evaluate.Args(run, features="classifier", data_root=tiny_images["data_root"], device="cpu"))
+    ALGOS["nsgan"].train(ALGOS["nsgan"].Args(steps=1, out=str(tmp_path), device="cpu"))
+    with pytest.raises(SystemExit, match="data set of images"):
+        evaluate.main(evaluate.Args((str(tmp_path / "nsgan-ring-s1"),), device="cpu"))

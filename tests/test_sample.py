@@ -1,0 +1,90 @@
+"""scripts/sample.py: the generator of a checkpoint as it was, and what is written from it."""
+
+import json
+
+import pytest
+import torch
+from conftest import ALGOS, load_script, script
+from PIL import Image
+
+sample = load_script("sample")
+
+
+@pytest.fixture(scope="module")
+def points(tmp_path_factory):
+    """The folder of a short run on points."""
+    out = tmp_path_factory.mktemp("points")
+    ALGOS["nsgan"].train(ALGOS["nsgan"].Args(steps=3, log_every=1, out=str(out), device="cpu"))
+    return out / "nsgan-ring-s1"
+
+
+def test_samples_are_those_of_the_trained_generator(algo, tmp_path, tiny_images, monkeypatch):
+    """The same latents give what the run's own picture shows, for every file, in eval mode."""
+    seen = []
+    monkeypatch.setattr("common.run.draw", lambda data, fake, *_: seen.append(fake) or Image.new("L", (8, 8)))
+    args = algo.Args(**tiny_images, steps=2, log_every=2, out=str(tmp_path), device="cpu", seed=3)
+    z = []
+    randn = torch.randn
+    monkeypatch.setattr(torch, "randn", lambda *size, **o: z.append(randn(*size, **o)) or z[-1])
+    algo.train(args)
+    (z_fixed,) = [x for x in z if x.shape[0] == 1000]
+    (folder,) = tmp_path.glob("*-folder-s3")
+    run = sample.Trained(folder, torch.device("cpu"))
+    assert run.shape == (3, 16, 16) and run.step == 2
+    difference = run.sample(z_fixed).int() - run.as_pixels(seen[-1]).int()
+    assert difference.abs().max() <= 1  # other batches and memory layout: rounding
+
+
+def test_grid_pngs_walk_and_film_of_images(tmp_path, tiny_images):
+    args = ALGOS["gan"].Args(**tiny_images, steps=3, log_every=1, out=str(tmp_path), device="cpu")
+    ALGOS["gan"].train(args)
+    folder = str(tmp_path / "gan-folder-s1")
+    sample.main(sample.Args(folder, count=3, interpolate=2, film=True, device="cpu"))
+    out = tmp_path / "gan-folder-s1" / "generated"
+    assert Image.open(out / "grid.png").size == (8 * 16, 8 * 16)
+    assert Image.open(out / "interpolation.png").size == (10 * 16, 2 * 16)
+    assert Image.open(out / "training.gif").n_frames >= 2
+    single = [Image.open(out / f"{i:05d}.png") for i in range(3)]
+    assert all(image.size == (16, 16) for image in single) and not (out / "00003.png").exists()
+    grid = Image.open(out / "grid.png")
+    run = sample.Trained(folder, torch.device("cpu"))
+    first = run.sample(run.latents(64, 1))[0].permute(1, 2, 0).numpy()
+    assert Image.fromarray(first).tobytes() == grid.crop((0, 0, 16, 16)).tobytes() == single[0].tobytes()
+    sample.main(sample.Args(folder, seed=2, out=str(tmp_path / "other"), device="cpu"))
+    assert Image.open(tmp_path / "other" / "grid.png").tobytes() != grid.tobytes()
+
+
+def test_points(points, tmp_path):
+    ended = script("scripts/sample.py", points, "--count", 5, "--film", "--out", tmp_path, "--device", "cpu")
+    assert ended.returncode == 0, ended.stderr
+    assert len((tmp_path / "points.csv").read_text().splitlines()) == 6
+    assert Image.open(tmp_path / "grid.png").size == (480, 524)
+    with pytest.raises(SystemExit, match="for images"):
+        sample.main(sample.Args(str(points), interpolate=1, device="cpu"))
+
+
+def test_a_folder_that_is_no_run_is_refused_in_one_line(points, tmp_path):
+    ended = script("scripts/sample.py", tmp_path / "nothing")
+    assert ended.returncode == 1 and len(ended.stderr.splitlines()) == 1 and "nothing" in ended.stderr
+    (tmp_path / "checkpoint.pt").write_bytes((points / "checkpoint.pt").read_bytes()[:1000])
+    (tmp_path / "config.json").write_text((points / "config.json").read_text())
+    with pytest.raises(SystemExit, match="not a run"):
+        sample.Trained(tmp_path, torch.device("cpu"))
+    config = json.loads((points / "config.json").read_text())
+    config["args"]["width"] = 65  # not the width of the checkpoint
+    (tmp_path / "checkpoint.pt").write_bytes((points / "checkpoint.pt").read_bytes())
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(SystemExit, match="not a run"):
+        sample.Trained(tmp_path, torch.device("cpu"))
+
+
+def test_slerp_keeps_to_the_shell():
+    a, b = torch.randn(2, 64, generator=torch.Generator().manual_seed(0)).double()
+    b = b / b.norm() * a.norm()
+    arc = sample.slerp(a, b, 9)
+    torch.testing.assert_close(arc[0], a)
+    torch.testing.assert_close(arc[-1], b)
+    torch.testing.assert_close(arc.norm(dim=1), a.norm().expand(9))
+    steps = arc.diff(dim=0).norm(dim=1)
+    torch.testing.assert_close(steps, steps[:1].expand(8))  # even
+    torch.testing.assert_close(sample.slerp(a, a, 3), a.expand(3, 64))
