@@ -5,13 +5,15 @@ import shlex
 
 import pytest
 import tyro
-from conftest import ALGOS, FILES, ROOT, script
+from conftest import ALGOS, FILES, ROOT, load_script, script
 
-TEXTS = {path.relative_to(ROOT).as_posix(): path.read_text() for path in [ROOT / "README.md", *FILES]}
+SCRIPTS = {file.stem: load_script(file.stem) for file in sorted((ROOT / "scripts").glob("*.py"))}
+PAGES = [ROOT / "README.md", *FILES, *(ROOT / "scripts").glob("*.py"), *(ROOT / "results").rglob("*.md")]
+TEXTS = {path.relative_to(ROOT).as_posix(): path.read_text() for path in PAGES}
 LINES = {
     (name, m[1].strip())
     for name, text in TEXTS.items()
-    for m in re.finditer(r"python ((?:algos|scripts)/[^`\n#|(]+)", text)
+    for m in re.finditer(r"python ((?:algos|scripts)/[^`\n#|()]+)", text)
 }
 
 
@@ -19,13 +21,15 @@ LINES = {
 def test_printed_command_parses(name, command):
     file, *words = shlex.split(re.split(r"\s(?:&&|;|>|  +)", command)[0])
     assert (ROOT / file).is_file(), f"{name} names {file}"
-    if file.startswith("algos/"):
-        tyro.cli(ALGOS[file.removeprefix("algos/").removesuffix(".py")].Args, args=words)
+    modules = ALGOS if file.startswith("algos/") else SCRIPTS
+    if words not in (["NAME"], ["{name}"]):
+        tyro.cli(modules[file.split("/")[1].removesuffix(".py")].Args, args=words)
 
 
 def test_commands_are_found():
     assert ("README.md", "algos/wgan_gp.py --lambda 10") in LINES
-    assert {file.stem for file in FILES} <= {re.split(r"[/.]", command)[1] for _, command in LINES}
+    named = {re.split(r"[/.]", command)[1] for _, command in LINES}
+    assert {file.stem for file in FILES} | SCRIPTS.keys() - {"tables"} <= named
 
 
 def test_readme_links_lead_somewhere():
@@ -40,6 +44,12 @@ def test_help_shows_every_flag_with_its_help(algo, capsys):
     text = capsys.readouterr().out
     for field in algo.Args.__dataclass_fields__:
         assert f"--{field.strip('_').replace('_', '-')}" in text.replace("--no-", "--")
+
+
+@pytest.mark.parametrize("name", [name for name, module in SCRIPTS.items() if hasattr(module, "Args")])
+def test_script_shows_its_help(name):
+    ended = script(f"scripts/{name}.py", "--help")
+    assert ended.returncode == 0 and "usage" in ended.stdout.lower(), ended.stderr
 
 
 def test_runs_from_any_directory(tmp_path):
