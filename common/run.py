@@ -345,7 +345,7 @@ def encode(image: Image.Image, kind: str, **options) -> bytes:
 
 
 def film(files: list[Path]) -> bytes:
-    """A GIF of these pictures, at most 200 of them and the last."""
+    """A GIF of these pictures, at most 200 of them; the last once more, for three seconds."""
     files = files[:: math.ceil(len(files) / 200)] + files[-1:]
     frames = (Image.open(file).copy() for file in files)
     wait = [150] * (len(files) - 1) + [3000]  # milliseconds

@@ -4,10 +4,12 @@
     python scripts/evaluate.py runs/nsgan-mnist-s1 --features classifier --n 10000 --controls   # without a network
 
 FID, KID, Inception Score, precision and recall are torch-fidelity's, on the features of Inception v3 or of a small
-classifier that is trained here on the same data set. The other numbers need no network's features, or count modes by
-that classifier. Writes RUN/evaluation.json and prints one table. Nothing that is cached and still valid is made again.
+classifier that is trained here on the same data set, in minutes, which also counts classes and modes. Writes
+RUN/evaluation.json, where there are also the deviations of KID and IS, and prints one table. Nothing that is cached
+(in ~/.cache/cleangan; of Inception 600 MB for 50,000 real images) and still valid is made again.
 """
 
+import contextlib
 import hashlib
 import inspect
 import json
@@ -16,7 +18,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -31,13 +33,14 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from common.data import load_data, torchvision_images  # noqa: E402
-from common.run import pick_device, read_json  # noqa: E402
+from common.run import check, pick_device, read_json  # noqa: E402
 from scripts.sample import Trained  # noqa: E402
 from scripts.tables import table  # noqa: E402
 
 LABELLED = ("mnist", "fashion_mnist", "stacked_mnist", "cifar10", "cifar100")
 STACKED = 26_000  # samples for the modes of stacked MNIST, as in PacGAN's code (Lin et al. 2018, arXiv 1712.04086)
 EPOCHS = 8  # of the classifier
+INCEPTION = "inception-v3-compat"  # torch-fidelity's name for it
 PAIRS = 2000  # images that are compared with each other pair by pair
 
 
@@ -46,15 +49,16 @@ class Args:
     runs: tyro.conf.Positional[tuple[str, ...]]
     """folders of runs on one data set"""
     features: Literal["inception", "classifier"] = "inception"
-    """whose features: inception gives the numbers that papers print; classifier ones of a net of this data set"""
+    """inception: the FID, KID and IS of papers, whose precision and recall mostly are of VGG16; classifier: of a net
+    trained here"""
     weights: str = ""
     """file of Inception's weights, in torch-fidelity's format; default: downloaded by torch-fidelity"""
     n: int = 50_000
     """generated images; real ones: as many, or all there are"""
     controls: bool = False
     """two more rows: real images against other real ones, and a collapsed generator of ten images"""
-    data_root: str = "data"
-    """folder of the data sets"""
+    data_root: str = ""
+    """folder of the data sets; default: that of the runs"""
     seed: int = 1
     """seed of the latents and of which real images"""
     device: str = "auto"
@@ -72,6 +76,17 @@ def fingerprint(*parts: bytes | str) -> str:
     for part in parts:
         digest.update(part.encode() if isinstance(part, str) else part)
     return digest.hexdigest()[:16]
+
+
+def write(path: Path, save: Callable[[Path], None]) -> None:
+    """A whole file or none. Where that cannot be, a word about it: what was computed is still worth printing."""
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save(temporary)
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:  # PyTorch has its own for a full disk
+        print(f"{path} cannot be kept: {error}", file=sys.stderr)
 
 
 # the classifier -----------------------------------------------------------------------------------------------------
@@ -100,8 +115,8 @@ class Classifier(nn.Module):
 def train_classifier(dataset: str, root: str, size: int, device: torch.device) -> tuple[Classifier, float, str]:
     """A Classifier of a labelled data set, its accuracy on the test images, and its fingerprint; cached.
 
-    Deterministic on one device: AdamW with one cycle of the learning rate, shifts by up to 2 pixels (the border is
-    repeated), and left and right swapped where that keeps the class.
+    Deterministic on one device and number of threads: AdamW with one cycle of the learning rate, shifts by up to 2
+    pixels (the border is repeated), and left and right swapped where that keeps the class.
     """
     x, y = torchvision_images(dataset, root, size)
     recipe = inspect.getsource(Classifier) + inspect.getsource(train_classifier)
@@ -109,10 +124,10 @@ def train_classifier(dataset: str, root: str, size: int, device: torch.device) -
     torch.manual_seed(0)
     net = Classifier(x.shape[1], size, int(y.max()) + 1).to(device)
     path = cache_folder() / f"classifier-{dataset}-{key}.pt"
-    if path.exists():
+    with contextlib.suppress(Exception):  # not there, or damaged: then it is trained again
         saved = torch.load(path, map_location=device, weights_only=True)
         net.load_state_dict(saved["net"])
-        return net.eval(), saved["accuracy"], key
+        return net.eval(), saved["accuracy"], key_of(net)
     swaps = dataset not in ("mnist", "stacked_mnist")  # a mirrored digit is no digit
     batch = 128
     steps = EPOCHS * (len(x) // batch)
@@ -134,12 +149,12 @@ def train_classifier(dataset: str, root: str, size: int, device: torch.device) -
     net.eval()
     x, y = torchvision_images(dataset, root, size, train=False)
     right = (predict(net, x, device).argmax(1) == y).double().mean().item()
-    saved = {"net": net.state_dict(), "accuracy": right}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    torch.save(saved, temporary)
-    os.replace(temporary, path)
-    return net, saved["accuracy"], key
+    write(path, lambda file: torch.save({"net": net.state_dict(), "accuracy": right}, file))
+    return net, right, key_of(net)
+
+
+def key_of(net: Classifier) -> str:
+    return fingerprint(*(weight.cpu().numpy().tobytes() for weight in net.state_dict().values()))
 
 
 def predict(net: Classifier, images: Tensor, device: torch.device) -> Tensor:
@@ -156,8 +171,8 @@ def pair_statistics(images: Tensor, real: Tensor) -> dict[str, float | None]:
 
     distance    mean distance of two images, relative to that of two real ones: 1 is right, 0 is one image
     duplicates  share of images whose nearest other is nearer than that of 99 % of the real ones: 0.01 is right
-    support     of how many equally likely images such pairs would come (birthday paradox; Arora & Zhang 2017,
-                arXiv 1706.08224); None if there is no such pair
+    support     of how many equally likely images so many near pairs would come (birthday paradox; Arora & Zhang
+                2017, arXiv 1706.08224); None if there is no such pair. Compare it with that of real images
     """
 
     def distances(x: Tensor) -> Tensor:
@@ -168,7 +183,7 @@ def pair_statistics(images: Tensor, real: Tensor) -> dict[str, float | None]:
     n = len(ours)
     off = ~torch.eye(n, dtype=torch.bool, device=ours.device)
     nearest_real = between.masked_fill(~off, math.inf).min(1).values
-    near = (ours < torch.quantile(nearest_real, 0.01)) & off
+    near = (ours <= max(torch.quantile(nearest_real, 0.01).item(), 1 / 510)) & off  # at least: half a grey level
     pairs = near.sum().item() / 2
     return {
         "distance": (ours.sum() / between.sum()).item(),
@@ -214,7 +229,7 @@ def reverse_kl(counts: Tensor) -> float:
 
 
 def exact_sampler(n: int = STACKED, modes: int = 1000, times: int = 50) -> tuple[float, float]:
-    """Mean and standard deviation of reverse_kl for n draws from equal modes: what a perfect generator scores."""
+    """Mean and standard deviation of reverse_kl for n draws from equal modes, about (modes - 1) / 2 n."""
     random = torch.Generator().manual_seed(0)
     draws = torch.randint(modes, (times, n), generator=random)
     values = torch.tensor([reverse_kl(torch.bincount(draw, minlength=modes)) for draw in draws])
@@ -281,33 +296,31 @@ def register(name: str, net: Classifier, real: Tensor, stacked: bool, device: to
 def inception_weights(path: str) -> str:
     """Which weights of Inception, for the records: the name of those that torch-fidelity downloads, or `path`'s.
 
-    Ends the program if there are none. A file that is not just tensors is refused, as torch-fidelity would unpickle it.
+    Ends the program if there are none that fit. A file that is not just tensors is refused: torch-fidelity would
+    unpickle it.
     """
-    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, load_state_dict_from_url
+    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
 
-    if path:
-        try:
-            torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise SystemExit(f"--weights {path} cannot be read: {reason}") from None
-        return fingerprint(Path(path).read_bytes())
     try:
-        load_state_dict_from_url(URL_INCEPTION_V3)  # into PyTorch's cache, where torch-fidelity looks
-    except OSError as error:  # URLError among them
+        if path:
+            torch.load(path, map_location="cpu", weights_only=True)
+        FeatureExtractorInceptionV3(INCEPTION, ["2048"], path or None, verbose=False)  # downloads them if need be
+    except Exception as error:  # no network, half a file, another network's, ...
+        reason = (str(getattr(error, "reason", error)).splitlines() or [type(error).__name__])[0]
+        if path:
+            raise SystemExit(f"--weights {path} cannot be read: {reason}") from None
         raise SystemExit(
-            f"the weights of Inception cannot be downloaded ({getattr(error, 'reason', error)}).\n"
-            f"Fetch {URL_INCEPTION_V3}\n"
+            f"the weights of Inception cannot be downloaded ({reason}).\nFetch {URL_INCEPTION_V3}\n"
             "elsewhere and give its place with --weights FILE, or use --features classifier, which needs no network."
         ) from None
-    return Path(URL_INCEPTION_V3).stem
+    return fingerprint(Path(path).read_bytes()) if path else Path(URL_INCEPTION_V3).stem
 
 
 def fidelity(images: Tensor, real: Tensor, real_name: str, extractor: str, args: Args, device: torch.device) -> dict:
     """FID, KID, Inception Score, precision and recall of images against real ones, [N, C, S, S] and uint8."""
     import torch_fidelity
 
-    rgb = extractor.startswith("inception")
+    rgb = extractor == INCEPTION
     found = torch_fidelity.calculate_metrics(
         input1=Pixels(images, rgb),
         input2=Pixels(real, rgb),
@@ -334,65 +347,77 @@ def fidelity(images: Tensor, real: Tensor, real_name: str, extractor: str, args:
 # the command --------------------------------------------------------------------------------------------------------
 
 
-def real_images(data, n: int, seed: int, halves: bool) -> tuple[Tensor, Tensor]:
-    """n of the real images as reference, or all there are, and with `halves` as many others, [N, C, S, S], uint8."""
+def real_images(data, n: int, seed: int) -> tuple[Tensor, Tensor]:
+    """n of the real images as reference, or all there are, and up to as many others, [N, C, S, S], uint8."""
     random = torch.Generator().manual_seed(seed)
     if data.stack > 1:  # random stacks: there are more than anybody needs
-        index = torch.randint(len(data.images), (2 * max(n, STACKED) * data.stack,), generator=random)
+        index = torch.randint(len(data.images), ((n + max(n, STACKED)) * data.stack,), generator=random)
         images = data.images.cpu()[index].view(-1, *data.shape)
-        return images[:n], images[-max(n, STACKED) :]
+        return images[:n], images[n:]
     index = torch.randperm(len(data.images), generator=random)
-    count = min(n, len(index) // (2 if halves else 1))
-    return data.images.cpu()[index[:count]], data.images.cpu()[index[count : 2 * count]]
+    return data.images.cpu()[index[:n]], data.images.cpu()[index[n : 2 * n]]
 
 
 def remembered(path: Path, settings: dict, compute: Callable[[], dict]) -> dict:
     """The numbers that the file `path` keeps of these settings, or else compute(), kept there from now on."""
-    kept = read_json(path) or []
-    for entry in kept:
+
+    def entries():
+        kept = read_json(path)
+        return [e for e in kept if isinstance(e, dict) and {"settings", "numbers"} <= e.keys()] if kept else []
+
+    for entry in entries():
         if entry["settings"] == settings:
             return entry["numbers"]
-    numbers = compute()
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(json.dumps([*kept, {"settings": settings, "numbers": numbers}], indent=2))
-    os.replace(temporary, path)
-    return numbers
+    this = {"settings": settings, "numbers": compute()}
+    write(path, lambda file: file.write_text(json.dumps([*entries(), this], indent=2)))  # others may have written
+    return this["numbers"]
 
 
 def main(args: Args) -> None:
+    check(args)
     if args.n < 20:
         raise SystemExit(f"--n {args.n}: must be 20 or more")
     if not args.runs:
         raise SystemExit("which runs? give their folders")
     device = pick_device(args.device)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # where torch-fidelity puts its networks
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.allow_tf32 = True, False
     runs = [Trained(folder, device) for folder in args.runs]
-    sets = {(run.dataset, run.shape) for run in runs}
+    sets = {(run.dataset, run.shape, args.data_root or run.config["args"]["data_root"]) for run in runs}
     if len(sets) > 1 or len(runs[0].shape) == 1:
-        raise SystemExit(f"runs on one data set of images, please; these are on {sorted({name for name, _ in sets})}")
-    dataset, (_, size, _) = runs[0].dataset, runs[0].shape
+        raise SystemExit(f"runs on one data set of images, please; these are on {sorted(map(str, sets))}")
+    ((dataset, shape, root),) = sets
     stacked, labelled = dataset == "stacked_mnist", dataset in LABELLED
     if args.features == "classifier" and not labelled:
         raise SystemExit(f"--features classifier needs labels, which {dataset} has none of; there are {LABELLED}")
     weights = inception_weights(args.weights) if args.features == "inception" else ""
-    data = load_data(dataset, args.data_root, size)
-    real, others = real_images(data, args.n, args.seed, args.controls)
-    net, accuracy, net_key = train_classifier(dataset, args.data_root, size, device) if labelled else (None, None, "")
-    reference = fingerprint(real.numpy().tobytes())
+    data = load_data(dataset, root, shape[-1])
+    real, others = real_images(data, args.n, args.seed)
+    if len(real) < 20 or data.shape != shape:
+        raise SystemExit(f"{root} has {len(data.images)} images {data.shape}; the runs have {shape}, 20 are needed")
+    single = "mnist" if stacked else dataset  # one channel of a stack
+    net, accuracy, net_key = train_classifier(single, root, shape[-1], device) if labelled else (None, None, "")
+    code = [Path(__file__), Path(__file__).with_name("sample.py")]
+    settings = {"features": args.features, "weights": weights, "classifier": net_key, "n": args.n, "seed": args.seed}
+    settings |= {"reference": fingerprint(real.numpy().tobytes()), "device": device.type, "torch": torch.__version__}
+    settings |= {"torch_fidelity": version("torch-fidelity"), "code": fingerprint(*(f.read_text() for f in code))}
+    name = fingerprint(json.dumps(settings))  # of the real images' features
+    what = f"Inception v3, weights {weights}; images brought to 299x299 by TensorFlow 1's bilinear, grey ones as RGB"
     if args.features == "classifier":
-        extractor = f"classifier-{net_key}-{reference}"
-        register(extractor, net, real, stacked, device)
         what = (
-            f"features of a classifier of {dataset}, standardised: NOT Inception numbers, compare them with each other"
+            f"features of a classifier of {single}, standardised: NOT Inception numbers, compare them with each other"
         )
-    else:
-        extractor = "inception-v3-compat"
-        what = f"Inception v3, weights {weights}; images brought to 299x299 by TensorFlow 1's bilinear"
-    settings = {"features": extractor, "weights": weights, "reference": reference, "n": args.n, "classifier": net_key}
-    settings |= {"seed": args.seed, "code": fingerprint(Path(__file__).read_text())}
-    settings |= {"torch_fidelity": version("torch-fidelity"), "torch": torch.__version__}
+
+    @cache
+    def extractor() -> str:
+        if args.features == "inception":
+            return INCEPTION
+        register(f"classifier-{name}", net, real, stacked, device)
+        return f"classifier-{name}"
 
     def measure(images: Tensor) -> dict:
-        numbers = fidelity(images[: args.n], real, f"{reference}-{weights}", extractor, args, device)
+        numbers = fidelity(images[: args.n], real, name, extractor(), args, device)
         pairs = min(PAIRS, len(images), len(real))
         numbers |= pair_statistics(images[:pairs].to(device), real[:pairs].to(device))
         if stacked:
@@ -400,25 +425,34 @@ def main(args: Args) -> None:
             return numbers | stacked_statistics(digits)
         return numbers | (class_statistics(predict(net, images, device)) if labelled else {})
 
-    rows = {}
+    rows, count = {}, max(args.n, STACKED) if stacked else args.n
     for folder, run in zip(args.runs, runs, strict=True):
-        kept = Path(folder) / "evaluation.json"
-        this = {"checkpoint": fingerprint((Path(folder) / "checkpoint.pt").read_bytes()), "step": run.step}
-        latents = run.latents(max(args.n, STACKED) if stacked else args.n, args.seed)
-        compute = partial(lambda run, z: measure(run.sample(z, True)), run, latents)
-        rows[str(Path(folder))] = remembered(kept, settings | this, compute)
+        this = {"checkpoint": run.fingerprint, "file": fingerprint(Path(run.module.__file__).read_text())}
+        compute = partial(lambda run: measure(run.sample(run.latents(count, args.seed), True)), run)
+        rows[str(Path(folder))] = remembered(Path(folder) / "evaluation.json", settings | this, compute)
     if args.controls:
-        kept = cache_folder() / f"controls-{dataset}.json"
-        ten = others[:10].repeat(math.ceil(max(args.n, STACKED if stacked else 0) / 10), 1, 1, 1)
-        for name, images in {"other real images": others, "ten images, repeated": ten}.items():
-            rows[name] = remembered(kept, settings | {"control": name}, partial(measure, images))
-    print(f"{what}\n{len(real):,} real and {args.n:,} generated images; IS: 10 splits; KID: 100 subsets of ", end="")
-    print(f"{min(1000, args.n, len(real)):,}; precision and recall: 3 neighbours; pairs: {min(PAIRS, args.n):,} images")
+        if len(others) < 1000 and labelled:
+            others = torchvision_images(dataset, root, shape[-1], train=False)[0][: args.n]
+        if len(others) < 20:
+            raise SystemExit(f"--controls: all {len(real)} images are the reference; with a smaller --n some are left")
+        ten = others[:10].repeat(math.ceil(count / 10), 1, 1, 1)[:count]
+        for control, images in {"other real images": others, "ten images, repeated": ten}.items():
+            kept, this = cache_folder() / f"controls-{dataset}.json", {"control": control, "images": len(images)}
+            rows[f"{len(images):,} {control}"] = remembered(kept, settings | this, partial(measure, images))
+    subset, pairs = min(1000, args.n, len(real)), min(PAIRS, args.n, len(real))
+    print(f"{what}\n{len(real):,} real and {args.n:,} generated images; IS: 10 splits; KID: 100 subsets of", end=" ")
+    print(f"{subset:,}; precision and recall: 3 neighbours; distance, duplicates, support: {pairs:,} images")
     if labelled:
         print(f"the classifier is right on {accuracy:.2%} of the test images")
     if stacked:
         mean, sd = exact_sampler()
-        print(f"modes and reverse_kl of {STACKED:,} images; a perfect generator's reverse_kl is {mean:.4f} +- {sd:.4f}")
+        print(
+            f"modes and reverse_kl of {STACKED:,} images; as many draws of 1,000 equal modes have a reverse_kl of ",
+            end="",
+        )
+        print(
+            f"{mean:.4f} +- {sd:.4f}, those of real digits, which are not equally frequent, a little more (--controls)"
+        )
     columns = ["fid", "kid", "is", "precision", "recall", "distance", "duplicates", "support"]
     columns += ["modes", "reverse_kl", "unsure"] if stacked else ["missing", "unsure"] if labelled else []
     cells = [[name, *("-" if row[c] is None else row[c] for c in columns)] for name, row in rows.items()]

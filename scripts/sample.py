@@ -6,7 +6,9 @@
 Writes into RUN/generated, or --out. The run's folder needs config.json and checkpoint.pt; the data set only for points.
 """
 
+import hashlib
 import importlib
+import io
 import re
 import sys
 from dataclasses import dataclass
@@ -19,7 +21,7 @@ from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from common.run import draw, film, pick_device, read_json  # noqa: E402
+from common.run import check, draw, film, pick_device, read_json  # noqa: E402
 
 
 @dataclass
@@ -27,7 +29,7 @@ class Args:
     run: tyro.conf.Positional[str]
     """folder of a run"""
     count: int = 0
-    """so many single images, 00000.png, 00001.png, ... (points: one file, points.csv)"""
+    """so many single images, in a folder of this step and seed (points: one file, points.csv)"""
     interpolate: int = 0
     """so many rows of ten images each, on the way from one latent to another"""
     film: bool = False
@@ -47,21 +49,22 @@ class Trained:
         path = Path(folder) / "checkpoint.pt"
         self.config = read_json(Path(folder) / "config.json")
         try:
-            saved = torch.load(path, map_location=device, weights_only=True)
+            content = path.read_bytes()
+            saved = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
             args, weights = self.config["args"], saved["state"]["G"]
             points = args["dataset"] in ("ring", "grid")
             self.algo, self.step, self.dataset = saved["algo"], saved["step"], args["dataset"]
             channels = len(list(weights.values())[-1])  # the last bias has one number for each
             self.shape = (2,) if points else (channels, args["image_size"], args["image_size"])
             self.z_dim = args["z_dim"] or (2 if points else 64)
-            module = importlib.import_module(f"algos.{self.algo}")
-            self.G = module.Generator(self.z_dim, self.shape, args["width"]).to(device)
+            self.module = importlib.import_module(f"algos.{self.algo}")
+            self.G = self.module.Generator(self.z_dim, self.shape, args["width"]).to(device)
             self.G.load_state_dict(weights)
         except Exception as error:  # a damaged or foreign file makes torch raise nearly anything
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise SystemExit(f"{folder} is not a run whose checkpoint can be read: {reason}") from None
         self.G.eval()
-        self.device = device
+        self.device, self.fingerprint = device, hashlib.sha256(content).hexdigest()[:16]
 
     def latents(self, n: int, seed: int) -> Tensor:
         """n latents [n, z_dim], the same on every device."""
@@ -97,10 +100,18 @@ def save_grid(images: Tensor, path: Path, columns: int) -> None:
 
 def main(args: Args) -> None:
     run = Trained(args.run, pick_device(args.device))
+    check(args)
     if args.interpolate and len(run.shape) == 1:
         raise SystemExit("--interpolate is for images")
+    frames = [file for file in (Path(args.run) / "samples").glob("*.png") if re.fullmatch(r"\d+", file.stem)]
+    if args.film and not frames:
+        raise SystemExit(f"no pictures in {Path(args.run) / 'samples'} to animate")
     out = Path(args.out or Path(args.run) / "generated")
-    out.mkdir(parents=True, exist_ok=True)
+    singles = out / f"step{run.step}-seed{args.seed}"
+    try:
+        (singles if args.count and len(run.shape) > 1 else out).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SystemExit(f"--out {out} cannot be made: {error.strerror}") from None
     if len(run.shape) == 1:
         from common.data import load_data
         from common.metrics import evaluate
@@ -116,17 +127,13 @@ def main(args: Args) -> None:
 
         save_grid(run.sample(run.latents(64, args.seed)), out / "grid.png", 8)
         for i, image in enumerate(run.sample(run.latents(args.count, args.seed), True) if args.count else []):
-            Image.fromarray(image.permute(1, 2, 0).squeeze(2).numpy()).save(out / f"{i:05d}.png")
+            Image.fromarray(image.permute(1, 2, 0).squeeze(2).numpy()).save(singles / f"{i:05d}.png")
     if args.interpolate:
         ends = run.latents(2 * args.interpolate, args.seed).view(args.interpolate, 2, -1)
         walks = run.sample(torch.cat([slerp(a, b, 10) for a, b in ends]))
         save_grid(walks, out / "interpolation.png", 10)
     if args.film:
-        frames = (Path(args.run) / "samples").glob("*.png")
-        frames = sorted((file for file in frames if re.fullmatch(r"\d+", file.stem)), key=lambda file: int(file.stem))
-        if not frames:
-            raise SystemExit(f"no pictures in {Path(args.run) / 'samples'} to animate")
-        (out / "training.gif").write_bytes(film(frames))
+        (out / "training.gif").write_bytes(film(sorted(frames, key=lambda file: int(file.stem))))
     print(f"{run.algo} on {run.dataset}, step {run.step}: {out}")
 
 

@@ -3,12 +3,15 @@
 import json
 import math
 import pickle
+from dataclasses import replace
 from urllib.error import URLError
 
 import pytest
 import torch
 from conftest import ALGOS, load_script
 from torch import nn
+
+from common.data import Images
 
 evaluate = load_script("evaluate")
 CPU = torch.device("cpu")
@@ -76,6 +79,10 @@ def test_pair_statistics_see_near_duplicates_and_not_twins_of_real_images():
     near[50:, 0, 0, 0] ^= 1  # one pixel, one step
     assert evaluate.pair_statistics(near, real)["duplicates"] == 1
     assert evaluate.pair_statistics(real, real)["duplicates"] <= 0.02
+    twins = real.clone()
+    twins[:10] = twins[10:20]  # a tenth of the real images has a twin; even so one image is seen
+    one = evaluate.pair_statistics(near[:1].repeat(100, 1, 1, 1), twins)
+    assert one["duplicates"] == 1 and one["support"] == 1
 
 
 def test_class_statistics():
@@ -122,7 +129,11 @@ def test_classifier_learns_is_cached_and_deterministic(tiny_mnist, tmp_path, mon
     with monkeypatch.context() as patch:
         patch.setattr(evaluate.F, "cross_entropy", never)
         again, same, _ = evaluate.train_classifier("mnist", "data", 32, CPU)
-    assert same == accuracy and all(torch.equal(v, bytes_before[k]) for k, v in again.state_dict().items())
+    assert (
+        not again.training
+        and same == accuracy
+        and all(torch.equal(v, bytes_before[k]) for k, v in again.state_dict().items())
+    )
     file.unlink()
     torch.manual_seed(123)  # whatever the state outside
     state = torch.get_rng_state()
@@ -130,6 +141,9 @@ def test_classifier_learns_is_cached_and_deterministic(tiny_mnist, tmp_path, mon
     assert all(torch.equal(v, bytes_before[k]) for k, v in fresh.state_dict().items())
     assert torch.equal(state, torch.get_rng_state())
     monkeypatch.setattr(evaluate, "EPOCHS", 1)
+    assert evaluate.train_classifier("mnist", "data", 32, CPU)[2] != key
+    for file in (tmp_path / "cache" / "cleangan").glob("classifier-*.pt"):
+        file.write_bytes(file.read_bytes()[:999])  # damaged: trained again
     assert evaluate.train_classifier("mnist", "data", 32, CPU)[2] != key
 
 
@@ -182,7 +196,7 @@ def test_stacked_digits_have_joint_logits_and_features_of_all_channels():
     assert features.shape == (60, 3 * 128) and logits.shape == (60, 1000)
     torch.testing.assert_close(features.mean(0), torch.zeros(384), atol=1e-4, rtol=0)
     one = [net(real[:1, i : i + 1]).softmax(1)[0] for i in range(3)]
-    torch.testing.assert_close(logits.exp()[0, 274], one[0][2] * one[1][7] * one[2][4])
+    torch.testing.assert_close(logits.exp()[0, 274], one[0][2] * one[1][7] * one[2][4], atol=0, rtol=1e-4)
     torch.testing.assert_close(logits.exp().sum(1), torch.ones(60))
 
 
@@ -196,6 +210,10 @@ def test_inception_itself_with_random_weights(tmp_path, tiny_mnist, monkeypatch,
         patch.setattr(inception.FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
         net = inception.FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], verbose=False)
     torch.save(net.state_dict(), tmp_path / "weights.pth")
+    torch.save({"weight": torch.ones(1)}, tmp_path / "others.pth")
+    with pytest.raises(SystemExit, match="others.pth cannot be read"):  # tensors, but of another network
+        evaluate.inception_weights(str(tmp_path / "others.pth"))
+    assert len(evaluate.inception_weights(str(tmp_path / "weights.pth"))) == 16
     real = random_images(20)
     args = evaluate.Args((), weights=str(tmp_path / "weights.pth"), batch_size=20)
     found = evaluate.fidelity(real, real, "same", "inception-v3-compat", args, CPU)
@@ -235,14 +253,15 @@ def test_the_whole_path_with_controls_and_no_second_computation(tiny_mnist, tmp_
     evaluate.main(args)
     first = capsys.readouterr().out
     assert "NOT Inception numbers" in first and "120 real and 120 generated" in first
-    rows = {line.split("|")[1].strip(): line for line in first.splitlines() if line.startswith("|")}
-    assert {str(folder), "other real images", "ten images, repeated"} <= set(rows)
+    rows = [line.split("|")[1].strip() for line in first.splitlines() if line.startswith("|")]
+    assert rows[2:5] == [str(folder), "120 other real images", "120 ten images, repeated"]
     (found,) = numbers_of(folder / "evaluation.json")
     assert all(math.isfinite(found[name]) for name in ("fid", "kid", "is", "precision", "recall", "distance"))
     assert len(found["classes"]) == 10 and found["recall"] < 0.5  # two updates: not digits
     (controls,) = (tmp_path / "cache" / "cleangan").glob("controls-*.json")
     real, ten = numbers_of(controls)
-    assert real["fid"] < 0.5 * min(ten["fid"], found["fid"]) and real["recall"] > 0.7
+    assert real["fid"] > 0.01  # other images than the reference
+    assert real["fid"] < 0.5 * found["fid"] and real["recall"] > 0.7
     assert real["missing"] == 0 and real["duplicates"] < 0.3
     assert ten["duplicates"] == 1 and ten["recall"] < 0.3 and ten["support"] < 12  # each diagnostic sees it
 
@@ -252,8 +271,51 @@ def test_the_whole_path_with_controls_and_no_second_computation(tiny_mnist, tmp_
     monkeypatch.setattr(evaluate, "fidelity", never)
     evaluate.main(args)
     assert capsys.readouterr().out == first
-    with pytest.raises(AssertionError, match="again"):  # another checkpoint, another n: not valid any more
-        evaluate.main(evaluate.Args((str(folder),), features="classifier", n=121, controls=True, device="cpu"))
+    evaluate.main(replace(args, controls=False))  # the numbers of a run do not depend on the other rows
+    assert numbers_of(folder / "evaluation.json") == [found]
+    content = (folder / "checkpoint.pt").read_bytes()
+    saved = torch.load(folder / "checkpoint.pt", weights_only=True)
+    saved["state"]["G"]["net.1.weight"] += 0.01
+    torch.save(saved, folder / "checkpoint.pt")
+    with pytest.raises(AssertionError, match="again"):  # another checkpoint
+        evaluate.main(args)
+    (folder / "checkpoint.pt").write_bytes(content)
+    evaluate.main(args)
+    for other in ({"n": 121}, {"seed": 2}):
+        with pytest.raises(AssertionError, match="again"):
+            evaluate.main(replace(args, **other))
+    monkeypatch.setattr(evaluate, "version", lambda _: "another")
+    with pytest.raises(AssertionError, match="again"):
+        evaluate.main(args)
+
+
+def test_settings_have_the_weights_of_both_networks(tiny_mnist, tmp_path, monkeypatch):
+    """Another file of Inception's weights, or another classifier, and nothing that is kept is valid."""
+    seen = []
+    names = dict.fromkeys(("fid", "kid", "is", "precision", "recall"), 0.0)
+    monkeypatch.setattr(evaluate, "fidelity", lambda *a: seen.append(a[2]) or names)
+    monkeypatch.setattr(evaluate, "inception_weights", lambda path: path)
+    folder = trained(tmp_path)
+    for weights in ("a", "b", "a"):
+        evaluate.main(evaluate.Args((str(folder),), weights=weights, n=50, device="cpu"))
+    assert len(seen) == 2 == len(set(seen))  # and the features of the real images have other names
+    monkeypatch.setattr(evaluate, "EPOCHS", 1)
+    evaluate.main(evaluate.Args((str(folder),), weights="a", n=50, device="cpu"))
+    assert len(seen) == 3 == len(set(seen))
+
+
+@pytest.mark.parametrize("stack", [1, 3])
+def test_reference_and_control_are_other_images(stack):
+    """Of single images none is in both; n of all, the rest for the control."""
+    images = torch.arange(100).view(-1, 1, 1, 1).expand(-1, 1, 16, 16).to(torch.uint8).contiguous()
+    data = Images(images, CPU, stack=stack)
+    real, others = evaluate.real_images(data, 60, seed=1)
+    assert real.shape == (60, *data.shape)
+    if stack == 1:
+        assert len(others) == 40 and sorted(torch.cat([real, others])[:, 0, 0, 0].tolist()) == list(range(100))
+    else:
+        assert len(others) == evaluate.STACKED and not torch.equal(real, others[:60])
+    assert torch.equal(real, evaluate.real_images(data, 60, seed=1)[0])
 
 
 def test_stacked_mnist_counts_modes(tiny_mnist, tmp_path, capsys, monkeypatch):
@@ -261,7 +323,7 @@ def test_stacked_mnist_counts_modes(tiny_mnist, tmp_path, capsys, monkeypatch):
     folder = trained(tmp_path, "stacked_mnist")
     evaluate.main(evaluate.Args((str(folder),), features="classifier", n=60, controls=True, device="cpu"))
     out = capsys.readouterr().out
-    assert "a perfect generator's reverse_kl is" in out
+    assert "as many draws of 1,000 equal modes" in out
     (controls,) = (tmp_path / "cache" / "cleangan").glob("controls-*.json")
     real, ten = numbers_of(controls)
     assert real["modes"] > 900 and ten["modes"] <= 10 and ten["reverse_kl"] > math.log(1000 / 10) - 0.1
@@ -273,6 +335,8 @@ def test_stacked_mnist_counts_modes(tiny_mnist, tmp_path, capsys, monkeypatch):
     [
         ({"n": 5}, "--n 5"),
         ({"runs": ()}, "which runs"),
+        ({"batch_size": 0}, "--batch-size 0"),
+        ({"seed": 2**70}, "--seed"),
         ({"weights": "missing.pth", "features": "inception"}, "cannot be read"),
     ],
 )

@@ -41,17 +41,46 @@ def test_grid_pngs_walk_and_film_of_images(tmp_path, tiny_images):
     folder = str(tmp_path / "gan-folder-s1")
     sample.main(sample.Args(folder, count=3, interpolate=2, film=True, device="cpu"))
     out = tmp_path / "gan-folder-s1" / "generated"
+    singles = out / "step3-seed1"
     assert Image.open(out / "grid.png").size == (8 * 16, 8 * 16)
     assert Image.open(out / "interpolation.png").size == (10 * 16, 2 * 16)
     assert Image.open(out / "training.gif").n_frames >= 2
-    single = [Image.open(out / f"{i:05d}.png") for i in range(3)]
-    assert all(image.size == (16, 16) for image in single) and not (out / "00003.png").exists()
+    single = [Image.open(singles / f"{i:05d}.png") for i in range(3)]
+    assert all(image.size == (16, 16) for image in single) and len(list(singles.iterdir())) == 3
     grid = Image.open(out / "grid.png")
     run = sample.Trained(folder, torch.device("cpu"))
     first = run.sample(run.latents(64, 1))[0].permute(1, 2, 0).numpy()
     assert Image.fromarray(first).tobytes() == grid.crop((0, 0, 16, 16)).tobytes() == single[0].tobytes()
-    sample.main(sample.Args(folder, seed=2, out=str(tmp_path / "other"), device="cpu"))
+    walk = Image.open(out / "interpolation.png")
+    ends = [walk.crop((x, 0, x + 16, 16)).tobytes() for x in (0, 144)]
+    assert ends[0] != ends[1] and ends[0] == single[0].tobytes()  # from the first latent to the second
+    assert max(abs(a - b) for a, b in zip(ends[1], single[1].tobytes(), strict=True)) <= 1
+    sample.main(sample.Args(folder, seed=2, count=1, out=str(tmp_path / "other"), device="cpu"))
     assert Image.open(tmp_path / "other" / "grid.png").tobytes() != grid.tobytes()
+    assert Image.open(tmp_path / "other" / "step3-seed2" / "00000.png").tobytes() != single[0].tobytes()
+
+
+def test_film_is_in_the_order_of_the_steps(points, tmp_path):
+    """Names of unequal length: 9 before 10."""
+    (tmp_path / "samples").mkdir()
+    for name in ("config.json", "checkpoint.pt"):
+        (tmp_path / name).write_bytes((points / name).read_bytes())
+    for step in (9, 10):
+        Image.new("L", (8, 8), 20 * step).save(tmp_path / "samples" / f"{step}.png")
+    sample.main(sample.Args(str(tmp_path), film=True, device="cpu"))
+    film = Image.open(tmp_path / "generated" / "training.gif")
+    shades = []
+    for frame in range(film.n_frames):
+        film.seek(frame)
+        shades.append(film.convert("L").getpixel((0, 0)))
+    assert shades[0] == 180 and shades[-1] == 200
+
+
+def test_pixels_are_rounded_and_clamped(points):
+    run = sample.Trained(points, torch.device("cpu"))
+    run.shape = (1, 1, 1)
+    x = torch.tensor([-2.0, -1.0, 0.0, 0.0059, 0.999, 1.0, 3.0])
+    assert run.as_pixels(x).tolist() == [0, 0, 128, 128, 255, 255, 255]
 
 
 def test_points(points, tmp_path):
