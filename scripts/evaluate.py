@@ -438,7 +438,7 @@ def main(args: Args) -> None:
         ten = others[:10].repeat(math.ceil(count / 10), 1, 1, 1)[:count]
         for control, images in {"other real images": others, "ten images, repeated": ten}.items():
             kept, this = cache_folder() / f"controls-{dataset}.json", {"control": control, "images": len(images)}
-            rows[f"{len(images):,} {control}"] = remembered(kept, settings | this, partial(measure, images))
+            rows[f"{control} ({len(images):,})"] = remembered(kept, settings | this, partial(measure, images))
     subset, pairs = min(1000, args.n, len(real)), min(PAIRS, args.n, len(real))
     print(f"{what}\n{len(real):,} real and {args.n:,} generated images; IS: 10 splits; KID: 100 subsets of", end=" ")
     print(f"{subset:,}; precision and recall: 3 neighbours; distance, duplicates, support: {pairs:,} images")

@@ -8,7 +8,7 @@ from urllib.error import URLError
 
 import pytest
 import torch
-from conftest import ALGOS, load_script
+from conftest import ALGOS, ROOT, load_script
 from torch import nn
 
 from common.data import Images
@@ -254,7 +254,7 @@ def test_the_whole_path_with_controls_and_no_second_computation(tiny_mnist, tmp_
     first = capsys.readouterr().out
     assert "NOT Inception numbers" in first and "120 real and 120 generated" in first
     rows = [line.split("|")[1].strip() for line in first.splitlines() if line.startswith("|")]
-    assert rows[2:5] == [str(folder), "120 other real images", "120 ten images, repeated"]
+    assert rows[2:5] == [str(folder), "other real images (120)", "ten images, repeated (120)"]
     (found,) = numbers_of(folder / "evaluation.json")
     assert all(math.isfinite(found[name]) for name in ("fid", "kid", "is", "precision", "recall", "distance"))
     assert len(found["classes"]) == 10 and found["recall"] < 0.5  # two updates: not digits
@@ -355,3 +355,11 @@ def test_unlabelled_sets_and_points_are_refused(tmp_path, tiny_images):
     ALGOS["nsgan"].train(ALGOS["nsgan"].Args(steps=1, out=str(tmp_path), device="cpu"))
     with pytest.raises(SystemExit, match="data set of images"):
         evaluate.main(evaluate.Args((str(tmp_path / "nsgan-ring-s1"),), device="cpu"))
+
+
+def test_readme_quotes_the_results():
+    kept = (ROOT / "results" / "images" / "mnist.md").read_text().splitlines()
+    readme = (ROOT / "README.md").read_text().splitlines()
+    table = [line for line in kept if line.startswith("|") and ("fid" in line or "runs/" in line)][:3]
+    assert len(table) == 3 and set(table) <= set(readme)
+    assert sum(line in kept for line in readme if line.startswith("| runs/")) == 2
