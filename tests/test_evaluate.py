@@ -346,6 +346,26 @@ def test_bad_input_ends_with_one_message(tiny_mnist, tmp_path, options, message)
         evaluate.main(evaluate.Args(**args))
 
 
+def test_a_folder_of_colour_images_has_the_numbers_that_need_no_labels(tmp_path, tiny_images, monkeypatch, capsys):
+    """Forty images: 25 are the reference, the rest the control; the data are looked for where the run found them."""
+    shapes = []
+
+    def fidelity(images, real, *_):
+        shapes.append((images.shape, real.shape))
+        return dict.fromkeys(("fid", "kid", "is", "precision", "recall"), 0.5)
+
+    monkeypatch.setattr(evaluate, "fidelity", fidelity)
+    monkeypatch.setattr(evaluate, "inception_weights", lambda path: "none")
+    ALGOS["began"].train(ALGOS["began"].Args(**tiny_images, steps=1, out=str(tmp_path), device="cpu"))
+    run = (str(tmp_path / "began-folder-s1"),)
+    evaluate.main(evaluate.Args(run, n=25, device="cpu"))
+    assert shapes == [((25, 3, 16, 16), (25, 3, 16, 16))] and "missing" not in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="a smaller --n"):
+        evaluate.main(evaluate.Args(run, n=25, controls=True, device="cpu"))
+    evaluate.main(evaluate.Args(run, n=20, controls=True, device="cpu"))
+    assert shapes[-2:] == [((20, 3, 16, 16),) * 2] * 2
+
+
 def test_unlabelled_sets_and_points_are_refused(tmp_path, tiny_images):
     args = ALGOS["nsgan"].Args(**tiny_images, steps=1, out=str(tmp_path), device="cpu")
     ALGOS["nsgan"].train(args)
