@@ -418,9 +418,9 @@ def collapse_to_a_point(figure: Figure) -> list[str]:
     """Against a D that stands still, G's samples climb to D's maxima: to one if G starts narrow, or out of the data.
 
     G learns while D does not (nsgan.py on a ring with sd 0.3; three seeds). Lecture notes say that all samples end at
-    the one point that D likes best, and that the gradient in z goes to 0. It falls in all runs. One point is left only
-    where G starts narrow, within reach of one maximum; a G that has all eight modes keeps several narrow clumps; and
-    the D of an ordinary training may rise beyond the data, where all samples then run.
+    the one point that D likes best, and that the gradient in z goes to 0. It falls in all runs. One point is left where
+    G starts narrow, within reach of one maximum, and else seldom: a G that has all eight modes keeps several narrow
+    clumps, and the D of an ordinary training may rise beyond the data, where all samples then run.
     When D learns again, the point hops from mode to mode, throughout 1,500 updates, if G has five updates to each of
     D; with one, G recovers all eight.
     modes: nearest to a tenth of their fair share of 1,000 samples, or more; clump: the mean distance of a sample from
