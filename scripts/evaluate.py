@@ -128,7 +128,7 @@ def train_classifier(dataset: str, root: str, size: int, device: torch.device) -
         saved = torch.load(path, map_location=device, weights_only=True)
         net.load_state_dict(saved["net"])
         return net.eval(), saved["accuracy"], key_of(net)
-    swaps = dataset not in ("mnist", "stacked_mnist")  # a mirrored digit is no digit
+    swaps = dataset != "mnist"  # a mirrored digit is no digit
     batch = 128
     steps = EPOCHS * (len(x) // batch)
     optimizer = torch.optim.AdamW(net.parameters(), weight_decay=0.01)
