@@ -48,7 +48,7 @@ def each(loss: Callable, *outputs: Tensor) -> Tensor:
 
 
 def kl(p: Tensor, q: Tensor) -> Tensor:
-    """KL(p, q)."""
+    """KL(p, q) = sum p log(p / q), in nats; often written KL(p || q)."""
     return (torch.xlogy(p, p) - torch.xlogy(p, q)).sum()
 
 
