@@ -21,6 +21,10 @@ TORCHVISION = {  # name: (class in torchvision.datasets, where it looks below th
 NAMES = ["ring", "grid", *TORCHVISION, "folder"]
 
 
+def cache_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cleangan"
+
+
 class Points:
     """A mixture of Gaussians in the plane with equal weights, sampled exactly.
 
@@ -136,7 +140,7 @@ def _folder(root: Path, image_size: int) -> Tensor:
         raise SystemExit(f"no images below {root}: nothing there has the ending of a format that Pillow reads")
     about = [(str(file.relative_to(root)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     key = hashlib.sha256(repr((str(root.resolve()), image_size, about)).encode()).hexdigest()[:16]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cleangan"
+    cache = cache_folder()
     temporary = cache / f"{key}.{os.getpid()}.tmp"
 
     def mode(file: Path) -> str:

@@ -352,11 +352,16 @@ def film(files: list[Path]) -> bytes:
     return encode(next(frames), "GIF", save_all=True, append_images=frames, duration=wait, loop=0)
 
 
+def as_bytes(images: Tensor) -> Tensor:
+    """Pixels in [-1, 1] as uint8."""
+    return images.add(1).mul(127.5).round().clamp(0, 255).byte()
+
+
 def draw(data, fake: Tensor, title: str, numbers: dict) -> Image.Image:
     """Points: dots over rings at the true modes, green if covered, red if missed. Images: a grid of 64."""
     if data.shape != (2,):
         channels, size, _ = data.shape
-        tiles = fake[:64].add(1).mul(127.5).round().clamp(0, 255).byte().cpu().view(8, 8, *data.shape)
+        tiles = as_bytes(fake[:64]).cpu().view(8, 8, *data.shape)
         grid = tiles.permute(0, 3, 1, 4, 2).reshape(8 * size, 8 * size, channels)
         image = Image.fromarray(grid.squeeze(2).numpy())
         return image.resize((512, 512), Image.Resampling.NEAREST) if size < 64 else image

@@ -25,8 +25,9 @@ from torch import Tensor, nn
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from algos import d2gan, dragan, dual_d_selu, gan, lsgan, mlegan, nsgan, pacgan, wgan, wgan_gp  # noqa: E402
-from common.data import Points  # noqa: E402
+from algos import d2gan, dragan, dual_d_selu, gan, lsgan, mlegan, nsgan, pacgan, unrolled, wgan, wgan_gp  # noqa: E402
+from common.data import Points, load_data  # noqa: E402
+from common.metrics import mode_statistics  # noqa: E402
 from scripts.tables import table  # noqa: E402
 
 matplotlib.use("Agg")
@@ -158,9 +159,8 @@ OPTIMAL = {  # name: D's best output at x for data N(0, 1), samples N(mu, 1), fr
 
 
 def ring(sd: float) -> Points:
-    """Eight Gaussians on a circle of radius 2."""
-    angle = torch.arange(8) * torch.pi / 4
-    return Points(2 * torch.stack([angle.cos(), angle.sin()], 1), sd)
+    """The ring of algos/, with modes of this standard deviation."""
+    return Points(load_data("ring").modes, sd)
 
 
 def adam(module: nn.Module, lr: float = 1e-3) -> torch.optim.Adam:
@@ -286,7 +286,7 @@ def weight_penalty(s: State, lr: float) -> tuple[float, float]:
     return s.x + lr * (s.y - 0.2 * s.x), s.y - lr * (s.x + 0.2 * s.y)
 
 
-def unrolled(s: State, lr: float) -> tuple[float, float]:
+def look_ahead(s: State, lr: float) -> tuple[float, float]:
     """y descends V(x + lr y, y) = xy + lr y^2: what x's next step will make of it (unrolled.py with K = 1)."""
     return s.x + lr * s.y, s.y - lr * (s.x + 2 * lr * s.y)
 
@@ -304,7 +304,7 @@ METHODS = {  # name: (the step to the new x and y, the distance's factor per ste
     "extragradient": (extragradient, lambda lr: (1 - lr**2 + lr**4) ** 0.5, GREEN, "-"),
     "optimistic": (optimistic, lambda lr: ((1 + (1 - 4 * lr**2) ** 0.5) / 2) ** 0.5, BLUE, "--"),
     "weight penalty 0.2": (weight_penalty, lambda lr: ((1 - 0.2 * lr) ** 2 + lr**2) ** 0.5, SKY, "-"),
-    "unrolled, one step": (unrolled, lambda lr: (1 - lr**2) ** 0.5, PURPLE, ":"),
+    "unrolled, one step": (look_ahead, lambda lr: (1 - lr**2) ** 0.5, PURPLE, ":"),
 }
 
 
@@ -410,7 +410,7 @@ def clumps(x: Tensor) -> dict[str, float]:
     """modes, clump and far, as `against_frozen` says, of samples [N, 2]."""
     mode = nn.functional.one_hot(torch.cdist(x, ring(0.3).modes).argmin(1), 8).float()  # [N, 8]
     centres = mode @ (mode.T @ x / mode.sum(0).clamp(min=1)[:, None])
-    modes = (mode.mean(0) >= 0.1 / 8).sum().item()
+    modes = mode_statistics(x, ring(0.3).modes, 0.3)["coverage"]
     return {"modes": modes, "clump": (x - centres).norm(dim=1).mean().item(), "far": x.norm(dim=1).mean().item()}
 
 
@@ -493,8 +493,8 @@ def effective_modes(q: Tensor) -> float:
     return torch.special.entr(q).sum().exp().item()
 
 
-def order_of_play(d_steps: int, g_steps: int, rounds: int) -> tuple[Tensor, Tensor]:
-    """G's probabilities after each round, and their mean: [rounds + 1, 3] each.
+def order_of_play(d_steps: int, g_steps: int, rounds: int) -> tuple[Tensor, Tensor, float]:
+    """G's probabilities after each round, and their mean, [rounds + 1, 3] each; and V at the end.
 
     A round is d_steps of gradient ascent on V for D's logits, then g_steps of descent for the logits of G, of rate
     0.1. 0 for one of them stands for infinitely many: the best reply, in closed form.
@@ -514,7 +514,7 @@ def order_of_play(d_steps: int, g_steps: int, rounds: int) -> tuple[Tensor, Tens
         q = torch.softmax(l, 0) if g_steps else nn.functional.one_hot(d.argmax(), 3).double()  # all on D's favourite
         path.append(q.detach())
     path = torch.stack(path)
-    return path, path.cumsum(0) / torch.arange(1, rounds + 2)[:, None]
+    return path, path.cumsum(0) / torch.arange(1, rounds + 2)[:, None], value(d, q).item()
 
 
 def minimax_or_maximin(figure: Figure) -> list[str]:
@@ -522,7 +522,8 @@ def minimax_or_maximin(figure: Figure) -> list[str]:
 
     Three modes; D has a logit for each, G a probability. min_G max_D V, where D answers each G with its best, leads
     to q = p. In max_D min_G V, G answers each D: with all mass on the mode that D likes best, and jumps to the next
-    as D learns. Both orders have the value -log 4 (V is concave in D and linear in q): what differs is the generator.
+    as D learns. Both orders have the value -log 4, -1.386 (V is concave in D and linear in q); the last one stays a
+    little below, by the size of D's steps. What differs is the generator.
     Gradient steps do not say which order they follow. Here they settle at q = p, but the more often G moves, the more
     its main mode jumps on the way. The G that always gives its best reply never settles: it has one mode at any time,
     and all of them on average.
@@ -537,18 +538,19 @@ def minimax_or_maximin(figure: Figure) -> list[str]:
     orders = [("minimax: 1 step of G, D's best reply", 0, 1, RED), ("5 steps of D, 1 of G", 5, 1, ORANGE)]
     orders += [("1 step of D, 1 of G", 1, 1, GREY), ("1 step of D, 20 of G", 1, 20, SKY)]
     for name, d_steps, g_steps, colour in [*orders, ("maximin: 1 step of D, G's best reply", 1, 0, "black")]:
-        path, mean = order_of_play(d_steps, g_steps, rounds)
+        path, mean, end = order_of_play(d_steps, g_steps, rounds)
         triangle.plot(*(path @ corners).T, "-" if g_steps else "o", color=colour, linewidth=1.5)
         effective = [effective_modes(q) for q in path]
         modes.plot(effective, color=colour, label=name)
         jumps = (path.argmax(1)[1:] != path.argmax(1)[:-1]).sum().item()
-        rows.append([name, jumps, effective[-1], effective_modes(mean[-1])])
+        rows.append([name, jumps, effective[-1], effective_modes(mean[-1]), f"{end:.3f}"])
     triangle.plot(*(P3 @ corners), "k+", markersize=12)
     triangle.set(aspect="equal", title="what G draws (+: the data)")
     triangle.axis("off")
     modes.set(xlabel="round", ylabel="modes that G draws, exp(entropy)", ylim=(0.9, 3.1), yticks=[1, 2, 3])
     figure.legend(loc="outside lower center", ncols=2)
-    return table(["order of play", "jumps of G's main mode", "modes at the end", "modes of the average G"], rows)
+    head = ["order of play", "jumps of G's main mode", "modes at the end", "modes of the average G", "V at the end"]
+    return table(head, rows)
 
 
 # dirac --------------------------------------------------------------------------------------------------------------
@@ -647,14 +649,18 @@ def dirac(figure: Figure) -> list[str]:
         if "clipped" in name:
             axes.axhspan(-CLIP, CLIP, color="#eeeeee", zorder=0)
         distance = path.norm(dim=1)
-        shown = "none: a kink"
+        shown = ["none: a kink", ""]
         if name in EIGENVALUES:
-            found = sorted(eigenvalues(name).tolist(), key=lambda x: -x.imag)
-            shown = ", ".join(f"{x.real + 0:.3f}{x.imag:+.3f}i" for x in found)
-        rows.append([name, shown, *(distance[round(t / DT)].item() for t in (0, 10, 30, 60))])
+            both = eigenvalues(name).tolist(), EIGENVALUES[name]
+            shown = [
+                ", ".join(f"{x.real + 0:.3f}{x.imag:+.3f}i" for x in sorted(e, key=lambda x: -x.imag)) for e in both
+            ]
+        rows.append([name, *shown, *(distance[round(t / DT)].item() for t in (0, 10, 30, 60))])
     figure.supxlabel("theta: where G's samples are (the data: 0)")
     figure.supylabel("psi: the slope of D")
-    return table(["game", "eigenvalues at (0, 0)", *(f"distance at t = {t}" for t in (0, 10, 30, 60))], rows)
+    return table(
+        ["game", "eigenvalues at (0, 0)", "closed form", *(f"distance at t = {t}" for t in (0, 10, 30, 60))], rows
+    )
 
 
 # packing ------------------------------------------------------------------------------------------------------------
@@ -877,12 +883,17 @@ def findings(pairs: int) -> list[list]:
     zero_one = coding._replace(optimal=LEAST_SQUARES[0], loss=LEAST_SQUARES[1])
     two_d = next(row for row in EXACT if row.file == "dual_d_selu")
     one_d = two_d._replace(optimal=logit, loss=lambda d: -d.mean())  # its G minimises -logit
-    identity, dual, near = [], [], {"coding": [], "zero_one": []}
+    identity, dual, answered, near = [], [], [], {"coding": [], "zero_one": []}
     for seed in range(pairs):
         p, l = random_pair(seed)  # noqa: E741
         q = torch.softmax(l.detach(), 0)
         identity.append(kl(q, p) - 2 * js(p, q) - 2 * kl((p + q) / 2, p))
         dual.append((gradients(one_d, p, l)[0] - gradients(two_d, p, l)[0]).abs().max())
+        d, nothing = logit(p, torch.softmax(l, 0))[0], torch.zeros_like(p)  # D's best answer, which moves with G
+        real, fake = each(unrolled.generator_loss, d, nothing), each(unrolled.generator_loss, nothing, d)
+        (moved,) = torch.autograd.grad(p @ real + torch.softmax(l, 0) @ fake, l)
+        (wanted,) = torch.autograd.grad(2 * js(p, torch.softmax(l, 0)), l)
+        answered.append((moved - wanted).abs().max())
         close = (p.log() + 0.01 * l.detach()).requires_grad_()
         near["coding"].append(alignment(coding, p, close))
         near["zero_one"].append(alignment(zero_one, p, close))
@@ -898,6 +909,7 @@ def findings(pairs: int) -> list[list]:
         ["lsgan.py, coding 0-1, q near p: cosine", cosine01],
         ["... relative norm", ratio01],
         ["dual_d_selu.py's gradient is that of -logit of one discriminator: error", torch.stack(dual).max()],
+        ["unrolled.py, with all of D's answer (K without end): gradient and that of 2 JS: error", max(answered)],
     ]
 
 
@@ -911,7 +923,8 @@ def exact_losses(figure: Figure) -> list[str]:
     the two sides of one loss, not two losses: their scales are arbitrary. The non-saturating loss, least squares and
     dual_d_selu.py charge little for what is missing; JS is even; maximum likelihood is the opposite. W1 is not of that
     kind: it charges mass times distance, and only a critic of slope 1 at most gives it. unrolled.py descends the value
-    itself, with D's answer to G: 2 JS as K grows. began.py is on none: it holds the ratio of D's mean errors.
+    itself, with D's answer to G, and so with K without end 2 JS (below). began.py is on none: it holds the ratio of
+    D's mean errors.
     """
     figure.set_size_inches(9, 6.4)
     axes, rows, edge = figure.subplots(), [], torch.tensor([1e-3, 1e3], dtype=torch.float64)

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from common.run import check, draw, film, pick_device, read_json  # noqa: E402
+from common.run import as_bytes, check, draw, film, pick_device, read_json  # noqa: E402
 
 
 @dataclass
@@ -40,6 +40,13 @@ class Args:
     """auto (a GPU if there is one), cpu, cuda, cuda:1, ..."""
     out: str = ""
     """folder to write into; default: generated, in the run's"""
+
+
+def fingerprint(*parts: bytes | str) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.encode() if isinstance(part, str) else part)
+    return digest.hexdigest()[:16]
 
 
 class Trained:
@@ -64,7 +71,7 @@ class Trained:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise SystemExit(f"{folder} is not a run whose checkpoint can be read: {reason}") from None
         self.G.eval()
-        self.device, self.fingerprint = device, hashlib.sha256(content).hexdigest()[:16]
+        self.device, self.fingerprint = device, fingerprint(content)
 
     def latents(self, n: int, seed: int) -> Tensor:
         """n latents [n, z_dim], the same on every device."""
@@ -74,10 +81,8 @@ class Trained:
     def sample(self, z: Tensor, progress: bool = False) -> Tensor:
         """Samples [n, *shape] of latents z [n, z_dim], on the CPU; images as uint8."""
         parts = tqdm(z.split(250), f"{self.algo}, step {self.step}", disable=None if progress else True)
-        return torch.cat([self.as_pixels(self.G(part)).cpu() for part in parts])
-
-    def as_pixels(self, x: Tensor) -> Tensor:
-        return x if len(self.shape) == 1 else x.add(1).mul(127.5).round().clamp(0, 255).byte()
+        samples = torch.cat([self.G(part) if len(self.shape) == 1 else as_bytes(self.G(part)) for part in parts])
+        return samples.cpu()
 
 
 def slerp(a: Tensor, b: Tensor, steps: int) -> Tensor:

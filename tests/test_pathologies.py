@@ -127,7 +127,7 @@ def test_unrolled_step_is_the_gradient_through_the_opponents_step():
     x, y, lr = 0.7, -0.4, 0.1
     y0 = torch.tensor(y, dtype=torch.float64, requires_grad=True)
     (slope,) = torch.autograd.grad((x + lr * y0) * y0, y0)
-    moved = demo.unrolled(demo.State(x, y, x, y, x, y, 1), lr)
+    moved = demo.look_ahead(demo.State(x, y, x, y, x, y, 1), lr)
     assert moved == pytest.approx((x + lr * y, y - lr * slope.item()))
 
 
@@ -192,13 +192,15 @@ def test_both_orders_have_the_same_value():
 
 
 def test_minimax_keeps_all_modes_and_maximin_one_at_a_time():
-    path, _ = demo.order_of_play(0, 1, 300)
+    path, _, end = demo.order_of_play(0, 1, 300)
+    assert end == pytest.approx(-math.log(4), abs=1e-3)
     assert demo.effective_modes(path[-1]) > 2.99 and (path[1:].argmax(1) == path[0].argmax()).all()
     # the first step: dV / dl = q (c - sum q c) with c = log(1 - D*) = log(q / (p + q)), of rate 0.1
     q, l = path[0], torch.tensor([2.0, 0.5, 0.0]).double()  # noqa: E741
     c = (q / (demo.P3 + q)).log()
     torch.testing.assert_close(path[1], torch.softmax(l - 0.1 * q * (c - q @ c), 0))
-    path, mean = demo.order_of_play(1, 0, 300)
+    path, mean, end = demo.order_of_play(1, 0, 300)
+    assert end == pytest.approx(-math.log(4), abs=0.05)
     assert all(demo.effective_modes(q) == 1 for q in path[1:])
     assert demo.effective_modes(mean[-1]) > 2.99
     torch.testing.assert_close(mean[-1], path.mean(0))
@@ -294,8 +296,8 @@ def test_charge_for_a_missing_mode_and_for_a_bad_sample():
 
 
 def test_findings():
-    identity, coding, ratio, zero_one, ratio01, dual = (float(found) for _, found in demo.findings(60))
-    assert identity < 1e-13 and dual < 1e-13
+    identity, coding, ratio, zero_one, ratio01, dual, answered = (float(found) for _, found in demo.findings(60))
+    assert identity < 1e-13 and dual < 1e-13 and answered < 1e-9
     assert abs(coding) < 0.4 and ratio < 0.02
     assert zero_one > 0.999 and ratio01 == pytest.approx(0.25, rel=0.01)
 
