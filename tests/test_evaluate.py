@@ -9,6 +9,7 @@ from urllib.error import URLError
 import pytest
 import torch
 from conftest import ALGOS, ROOT, load_script
+from PIL import Image
 from torch import nn
 
 from common.data import Images
@@ -233,14 +234,15 @@ def test_without_a_network_one_message_says_what_to_do(monkeypatch, tiny_mnist, 
     assert not list((tmp_path / "cache").rglob("classifier*"))  # before anything that takes time
 
 
-def test_weights_that_are_code_are_refused(tmp_path):
+def test_weights_that_are_code_are_refused_and_not_run(tmp_path, capsys):
     class Evil:
         def __reduce__(self):
-            return print, ("run",)
+            return print, ("it ran",)
 
     (tmp_path / "evil.pth").write_bytes(pickle.dumps(Evil()))
     with pytest.raises(SystemExit, match="cannot be read"):
         evaluate.inception_weights(str(tmp_path / "evil.pth"))
+    assert "it ran" not in capsys.readouterr().out
 
 
 # the command
@@ -287,6 +289,24 @@ def test_the_whole_path_with_controls_and_no_second_computation(tiny_mnist, tmp_
     monkeypatch.setattr(evaluate, "version", lambda _: "another")
     with pytest.raises(AssertionError, match="again"):
         evaluate.main(args)
+
+
+def test_what_is_kept_may_be_damaged_or_impossible_to_write(tmp_path, monkeypatch, capsys):
+    """Then the numbers are made again, or only returned, with a word about it."""
+    path = tmp_path / "evaluation.json"
+    for content in ("", "[", "{}", '{"a": 1}', '[1, {"settings": 2}]', '"x"'):
+        path.write_text(content)
+        assert evaluate.remembered(path, {"n": 1}, lambda: {"fid": 2.0}) == {"fid": 2.0}
+        assert numbers_of(path) == [{"fid": 2.0}]
+    evaluate.remembered(path, {"n": 2}, lambda: {"fid": 3.0})
+    assert numbers_of(path) == [{"fid": 2.0}, {"fid": 3.0}]
+
+    def full(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(evaluate.os, "replace", full)
+    assert evaluate.remembered(path, {"n": 3}, lambda: {"fid": 4.0}) == {"fid": 4.0}
+    assert "no space left" in capsys.readouterr().err and len(numbers_of(path)) == 2
 
 
 def test_settings_have_the_weights_of_both_networks(tiny_mnist, tmp_path, monkeypatch):
@@ -362,6 +382,15 @@ def test_a_folder_of_colour_images_has_the_numbers_that_need_no_labels(tmp_path,
     assert shapes == [((25, 3, 16, 16), (25, 3, 16, 16))] and "missing" not in capsys.readouterr().out
     with pytest.raises(SystemExit, match="a smaller --n"):
         evaluate.main(evaluate.Args(run, n=25, controls=True, device="cpu"))
+    other = tmp_path / "other"
+    for mode, count in (("L", 40), ("RGB", 19)):  # grey ones, or too few
+        other.mkdir(exist_ok=True)
+        for i in range(40):
+            (other / f"{i}.png").unlink(missing_ok=True)
+        for i in range(count):
+            Image.new(mode, (16, 16)).save(other / f"{i}.png")
+        with pytest.raises(SystemExit, match=f"has {count} images"):
+            evaluate.main(evaluate.Args(run, n=25, data_root=str(other), device="cpu"))
     evaluate.main(evaluate.Args(run, n=20, controls=True, device="cpu"))
     assert shapes[-2:] == [((20, 3, 16, 16),) * 2] * 2
 
