@@ -324,6 +324,14 @@ def test_settings_have_the_weights_of_both_networks(tiny_mnist, tmp_path, monkey
     assert len(seen) == 3 == len(set(seen))
 
 
+def test_controls_are_test_images_where_none_of_the_others_are_left(tiny_mnist, tmp_path, monkeypatch, capsys):
+    names = dict.fromkeys(("fid", "kid", "is", "precision", "recall"), 0.0)
+    monkeypatch.setattr(evaluate, "fidelity", lambda *_: names)
+    evaluate.main(evaluate.Args((str(trained(tmp_path)),), "classifier", n=400, controls=True, device="cpu"))
+    out = capsys.readouterr().out
+    assert "400 real and 400 generated" in out and "other real images (200)" in out
+
+
 @pytest.mark.parametrize("stack", [1, 3])
 def test_reference_and_control_are_other_images(stack):
     """Of single images none is in both; n of all, the rest for the control."""

@@ -71,6 +71,17 @@ def test_generator_descends_its_divergence(row):
         torch.testing.assert_close(followed, wanted, atol=1e-12 if row.packs == 1 else 1e-9, rtol=1e-8)
 
 
+def test_pairs_are_two_independent_samples():
+    """PacGAN's row is of p(x) p(y) and q(x) q(y), all pairs, not of p and q again."""
+    row = next(row for row in EXACT if row.packs == 2)
+    p, l = random_pair(4)  # noqa: E741
+    q = torch.softmax(l, 0)
+    pairs = [(p[i] * p[j], q[i] * q[j]) for i in range(len(p)) for j in range(len(p))]
+    p2, q2 = (torch.stack(x) for x in zip(*pairs, strict=True))
+    expected = gradient(2 * kl((p2 + q2) / 2, p2), l)
+    torch.testing.assert_close(gradients(row, p, l)[0], expected, atol=1e-9, rtol=1e-6)
+
+
 def test_every_file_has_a_divergence_or_a_reason():
     """BEGAN holds the ratio of D's errors, whatever p_g; the unrolled loss is no loss of a D that stands still."""
     assert {re.split(r"\W", row.file)[0] for row in EXACT} == set(ALGOS) - {"began", "unrolled"}

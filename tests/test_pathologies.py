@@ -170,9 +170,9 @@ def test_a_generator_against_a_frozen_discriminator_becomes_one_point_that_hops_
     assert end["modes"] == 1 and end["clump"] < 0.1 and 1.5 < end["far"] < 2.5  # on the ring: a maximum of D
     assert 0.001 < start["slope"] < 0.2 and end["slope"] < middle["slope"] / 5
     pair, z = copy.deepcopy((G, D)), torch.randn(200, 2)
-    hops = torch.stack(demo.gan_updates(G, D, data, 600, 5, z))
+    hops = torch.stack(demo.gan_updates(G, D, data, 1200, 5, z))
     share, main = torch.nn.functional.one_hot(torch.cdist(hops, data.modes).argmin(2), 8).double().mean(1).max(1)
-    assert share.mean() > 0.8 and share[-1] > 0.5 and len(main.unique()) >= 4
+    assert share[-60:].mean() > 0.8 and len(main[-60:].unique()) >= 4
     together = demo.gan_updates(*pair, data, 1200, 1, z)
     assert demo.clumps(together[-1])["modes"] >= 6
 

@@ -88,6 +88,9 @@ def test_points(points, tmp_path):
     assert ended.returncode == 0, ended.stderr
     assert len((tmp_path / "points.csv").read_text().splitlines()) == 6
     assert Image.open(tmp_path / "grid.png").size == (480, 524)
+    for wrong in ({"count": -1}, {"interpolate": -1}, {"seed": 2**70}):
+        with pytest.raises(SystemExit, match=f"--{[*wrong][0]}"):
+            sample.main(sample.Args(str(points), device="cpu", **wrong))
     with pytest.raises(SystemExit, match="for images"):
         sample.main(sample.Args(str(points), interpolate=1, device="cpu"))
 
