@@ -20,7 +20,7 @@ Pitfalls    The penalty is on the logit, not on its sigmoid, and around real sam
 Expected    python algos/dragan.py
             coverage 8.0 +- 0.0 (best on the way 8.0), high_quality 0.92 +- 0.03, w1 0.15 +- 0.04; 5 seeds, 58 s on
             one CPU core
-            python algos/dragan.py --dataset grid --width 128 --steps 15000
+            python algos/dragan.py --dataset grid --width 128
             coverage 25.0 +- 0.0 (best on the way 25.0), high_quality 0.91 +- 0.02, w1 0.33 +- 0.04; 5 seeds, 147 s on
             one CPU core
 """

@@ -17,7 +17,7 @@ Pitfalls    Sigmoid and BCELoss instead of softplus on logits lose the gradient 
 Expected    python algos/nsgan.py
             coverage 6.4 +- 1.5 (best on the way 8.0), high_quality 0.94 +- 0.01, w1 0.80 +- 0.57; 5 seeds, 22 s on
             one CPU core
-            python algos/nsgan.py --dataset grid --width 128 --steps 15000
+            python algos/nsgan.py --dataset grid --width 128
             coverage 12.8 +- 1.5 (best on the way 25.0), high_quality 0.93 +- 0.01, w1 1.59 +- 0.29; 5 seeds, 72 s on
             one CPU core
 """

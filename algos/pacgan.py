@@ -17,7 +17,7 @@ Pitfalls    A pack is m samples of one class, along the channels (of points: the
 Expected    python algos/pacgan.py
             coverage 8.0 +- 0.0 (best on the way 8.0), high_quality 0.94 +- 0.02, w1 0.18 +- 0.08; 5 seeds, 35 s on
             one CPU core
-            python algos/pacgan.py --dataset grid --width 128 --steps 15000
+            python algos/pacgan.py --dataset grid --width 128
             coverage 20.2 +- 3.9 (best on the way 25.0), high_quality 0.52 +- 0.13, w1 1.09 +- 0.38; 5 seeds, 81 s on
             one CPU core
 """

@@ -20,7 +20,7 @@ Pitfalls    The norm is over all of a sample, not per pixel or over the batch; e
 Expected    python algos/wgan_gp.py --lambda 10
             coverage 8.0 +- 0.0 (best on the way 8.0), high_quality 0.93 +- 0.01, w1 0.13 +- 0.05; 5 seeds, 93 s on
             one CPU core
-            python algos/wgan_gp.py --lambda 10 --dataset grid --width 128 --z-dim 64 --lr 2e-3
+            python algos/wgan_gp.py --lambda 10 --dataset grid --width 128
             coverage 23.6 +- 2.1 (best on the way 25.0), high_quality 0.27 +- 0.29, w1 0.85 +- 0.40; 5 seeds, 157 s on
             one CPU core
 """

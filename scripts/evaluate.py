@@ -195,6 +195,15 @@ def class_statistics(probabilities: Tensor) -> dict[str, float | list]:
     }
 
 
+def inception_score(probabilities: Tensor, splits: int = 10) -> float:
+    """exp E_x KL(p(y | x) || p(y)) of classifier outputs [N, K], mean over splits (Salimans et al. 2016)."""
+    scores = []
+    for p in probabilities.double().chunk(splits):
+        marginal = p.mean(0, keepdim=True)
+        scores.append((torch.xlogy(p, p) - torch.xlogy(p, marginal)).sum(1).mean().exp().item())
+    return sum(scores) / len(scores)
+
+
 def stacked_statistics(probabilities: Tensor) -> dict[str, float]:
     """Modes of stacked MNIST, from the digit probabilities [N, 3, 10] of the channels (Metz et al. 2017).
 

@@ -50,9 +50,12 @@ def fingerprint(*parts: bytes | str) -> str:
 
 
 class Trained:
-    """The generator of a run's last checkpoint. Ends the program with one line if there is none that can be read."""
+    """The generator of a run's last checkpoint. Ends the program with one line if there is none that can be read.
 
-    def __init__(self, folder: str | Path, device: torch.device):
+    module: that of the file which made the run, if it is not one of algos/.
+    """
+
+    def __init__(self, folder: str | Path, device: torch.device, module=None):
         path = Path(folder) / "checkpoint.pt"
         self.config = read_json(Path(folder) / "config.json")
         try:
@@ -64,7 +67,7 @@ class Trained:
             channels = len(list(weights.values())[-1])  # the last bias has one number for each
             self.shape = (2,) if points else (channels, args["image_size"], args["image_size"])
             self.z_dim = args["z_dim"] or (2 if points else 64)
-            self.module = importlib.import_module(f"algos.{self.algo}")
+            self.module = module or importlib.import_module(f"algos.{self.algo}")
             self.G = self.module.Generator(self.z_dim, self.shape, args["width"]).to(device)
             self.G.load_state_dict(weights)
         except Exception as error:  # a damaged or foreign file makes torch raise nearly anything

@@ -1,35 +1,28 @@
 """The README's recipes: each diff applies to nsgan.py and does what is said of it."""
 
-import importlib.util
-import re
-
 import pytest
 import torch
 from conftest import ALGOS, ROOT
 
-DIFFS = re.findall(r"```diff\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+from scripts import variants
+from scripts.benchmark import module_of
 
 
-def patched(diff, tmp_path):
-    """nsgan.py with the diff applied, as a module."""
-    lines = diff.splitlines()
-    old = "\n".join(line[1:] for line in lines if line[0] != "+")
-    new = "\n".join(line[1:] for line in lines if line[0] != "-")
-    text = (ROOT / "algos" / "nsgan.py").read_text()
-    assert text.count(old) == 1, old
-    (tmp_path / "recipe.py").write_text(text.replace(old, new))
-    spec = importlib.util.spec_from_file_location("recipe", tmp_path / "recipe.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def recipe(name):
+    """nsgan.py with the recipe applied, as a module."""
+    for old, _ in variants.recipes()[name]:
+        assert (ROOT / "algos" / "nsgan.py").read_text().count(old) == 1, old
+    return module_of(f"runs/nsgan-{name}.py")
 
 
 def test_both_recipes_are_found():
-    assert ["register_forward_pre_hook" in diff for diff in DIFFS] == [True, False]
+    found = variants.recipes()
+    assert list(found) == ["noise", "weight_decay"]
+    assert "register_forward_pre_hook" in found["noise"][0][1] and "weight_decay" in found["weight_decay"][0][1]
 
 
-def test_noise_on_the_inputs_of_d_falls_to_zero(inside, tmp_path):
-    local, seen = inside(patched(DIFFS[0], tmp_path)), []
+def test_noise_on_the_inputs_of_d_falls_to_zero(inside):
+    local, seen = inside(recipe("noise")), []
     local["D"].net.register_forward_pre_hook(lambda _, x: seen.append(x[0]))
     for rate in (1.0, 0.5, 0.0):
         local["lr"].fill_(local["args"].lr * rate)
@@ -40,9 +33,9 @@ def test_noise_on_the_inputs_of_d_falls_to_zero(inside, tmp_path):
     assert len(seen) == 3  # real, generated, and G's
 
 
-def test_weight_penalty_is_on_d_only_and_shrinks_it(inside, tmp_path):
+def test_weight_penalty_is_on_d_only_and_shrinks_it(inside):
     norms = []
-    for module in (ALGOS["nsgan"], patched(DIFFS[1], tmp_path)):
+    for module in (ALGOS["nsgan"], recipe("weight_decay")):
         local = inside(module)
         torch.manual_seed(0)
         for _ in range(300):

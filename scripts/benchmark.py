@@ -1,0 +1,514 @@
+"""The tables: algorithms x data sets x seeds, each run an ordinary command of an algorithm's file.
+
+    python scripts/benchmark.py quick --jobs 2                    # all twelve files on the ring and the grid
+    python scripts/benchmark.py pacgan --budget steps=4000        # a paper's protocol at a fraction of its budget
+    python scripts/benchmark.py networks --dry-run | xargs -P 8 -I{} sh -c "{}"    # the same runs by other means
+
+Runs go to --out. What is finished there is not repeated, what was interrupted goes on, and what failed stays failed
+until you delete the file that says so. Then the suite's folder in results/ is written from all that is there:
+runs.csv (one row per run, failed ones too), table.md (mean and 95 % interval over the seeds, beside published numbers
+and an exact sampler's), pictures of the samples and of the numbers over time, environment.json.
+`python scripts/report.py` puts the numbers into the README, the headers and results/CLAIMS.md.
+"""
+
+import csv
+import importlib
+import importlib.util
+import json
+import math
+import os
+import shlex
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+
+import torch
+import tyro
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from common.data import load_data  # noqa: E402
+from common.metrics import evaluate  # noqa: E402
+from common.run import read_json  # noqa: E402
+from scripts.evaluate import (  # noqa: E402
+    LABELLED,
+    PAIRS,
+    STACKED,
+    class_statistics,
+    inception_score,
+    pair_statistics,
+    predict,
+    real_images,
+    remembered,
+    stacked_statistics,
+    train_classifier,
+)
+from scripts.sample import Trained, fingerprint  # noqa: E402
+from scripts.suites import FIRST_SEED, SUITES, Row, Suite  # noqa: E402
+from scripts.tables import table  # noqa: E402
+from scripts.variants import variant  # noqa: E402
+
+POINTS = ["coverage", "coverage_max", "modes", "high_quality", "js", "reverse_kl", "w1"]
+NO_SAMPLES = {"coverage": 0, "coverage_max": 0, "modes": 0, "high_quality": 0}  # what a failed run counts as
+IMAGES = 10_000  # samples for the numbers of images
+
+
+@dataclass
+class Args:
+    suites: tyro.conf.Positional[tuple[str, ...]]
+    """names of scripts/suites.py: quick, networks, ..."""
+    jobs: int = 1
+    """runs at a time, each with one thread on a CPU; on a GPU several share it"""
+    seeds: int = 0
+    """at most so many seeds per row; 0: as many as the suite says"""
+    budget: tuple[str, ...] = ()
+    """flags for all rows instead of theirs, to run a fraction: steps=1000 width=16"""
+    dry_run: bool = False
+    """print the commands and run nothing"""
+    data_root: str = "data"
+    """folder of the data sets"""
+    device: str = "auto"
+    """auto (a GPU if there is one), cpu, cuda, cuda:1, ..."""
+    out: str = "runs/benchmark"
+    """folder for the folders of the runs"""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: a row, a seed and where it goes."""
+
+    row: Row
+    seed: int
+    args: Args
+
+    @property
+    def command(self) -> str:
+        return self.row.command(self.args.budget)
+
+    @property
+    def folders(self) -> Path:
+        return Path(self.args.out) / self.row.slug(self.args.budget)
+
+    @property
+    def failure(self) -> Path:
+        return self.folders / f"s{self.seed}.failed"
+
+    def line(self) -> str:
+        """The whole command; given again it goes on, or says that it is finished."""
+        places = ["--data-root", self.args.data_root, "--out", str(self.folders), "--device", self.args.device]
+        return f"python {self.command} --seed {self.seed} {shlex.join(places)} --resume"
+
+    def folder(self) -> Path | None:
+        """The folder of this run if it is finished, with the arguments that the command has today."""
+        wanted = settings(self.command)
+        for folder in sorted(self.folders.glob(f"*-s{self.seed}*")):
+            args = read_json(folder / "config.json").get("args", {})
+            same = {name: value for name, value in args.items() if name not in PLACES} == wanted
+            if same and args["seed"] == self.seed and (folder / "result.json").exists():
+                return folder
+        return None
+
+
+PLACES = ("seed", "data_root", "out", "device", "resume", "track")
+
+
+@cache
+def module_of(command: str):
+    """The module of the file that a command starts with."""
+    file = shlex.split(command)[0].removesuffix(".py")
+    if file.startswith("algos/"):
+        return importlib.import_module(file.replace("/", "."))
+    variant(*Path(file).name.split("-", 1))
+    spec = importlib.util.spec_from_file_location(Path(file).name.replace("-", "_"), ROOT / f"{file}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@cache
+def settings(command: str) -> dict:
+    """All arguments of a command but the seed and the places."""
+    args = tyro.cli(module_of(command).Args, args=shlex.split(command)[1:])
+    return {name: value for name, value in asdict(args).items() if name not in PLACES}
+
+
+def settings_key(command: str) -> str:
+    """A fingerprint of `settings`, by which results are noticed that another default has made stale."""
+    return fingerprint(json.dumps(settings(command)))[:8]
+
+
+# running ------------------------------------------------------------------------------------------------------------
+
+
+def jobs_of(suite: Suite, args: Args) -> list[Job]:
+    """All runs, the first seed of all rows first."""
+    most = max(row.seeds for row in suite.rows)
+    return [
+        Job(row, FIRST_SEED + i, args)
+        for i in range(min(most, args.seeds or most))
+        for row in suite.rows
+        if i < row.seeds
+    ]
+
+
+def run_all(jobs: list[Job], at_a_time: int) -> None:
+    """Runs what is not finished and has not failed. Ctrl-C and SIGTERM end it: the runs keep what they have done."""
+    todo = {job.line(): job for job in jobs if not job.failure.exists() and not job.folder()}
+    for job in {job.line(): job for job in jobs if job.failure.exists()}.values():
+        print(f"failed before ({job.failure.read_text().strip().splitlines()[0]}); to run it again: rm {job.failure}")
+    running: set[subprocess.Popen] = set()
+    done, stopped = 0, False
+
+    def run(job: Job) -> None:
+        nonlocal done
+        if stopped:
+            return
+        if job.row.change:
+            variant(job.row.algo, job.row.change)
+        words = [sys.executable, *shlex.split(job.line())[1:]]
+        threads = os.environ | {"OMP_NUM_THREADS": "1"}
+        process = subprocess.Popen(
+            words, cwd=ROOT, env=threads, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        running.add(process)
+        _, errors = process.communicate()
+        running.discard(process)
+        done += 1
+        outcome = "finished"
+        if process.returncode in (130, 143) or process.returncode < 0:
+            outcome = "interrupted: the same command goes on"
+        elif process.returncode:
+            lines = errors.strip().splitlines() or [f"exit status {process.returncode}"]
+            outcome = lines[-1] if lines[0].startswith("Traceback") else lines[0]
+            job.failure.parent.mkdir(parents=True, exist_ok=True)
+            job.failure.write_text(f"{outcome}\n\n{job.line()}\n{errors}")
+        print(f"[{done}/{len(todo)}] {job.command} --seed {job.seed}: {outcome}", flush=True)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    old = signal.signal(signal.SIGTERM, stop)
+    with ThreadPoolExecutor(at_a_time) as pool:
+        try:
+            list(pool.map(run, todo.values()))
+        except KeyboardInterrupt:
+            stopped = True
+            for process in list(running):
+                process.terminate()  # it writes a checkpoint and ends
+            pool.shutdown(cancel_futures=True)
+            raise SystemExit("interrupted: the same command goes on from here") from None
+        finally:
+            signal.signal(signal.SIGTERM, old)
+
+
+# measuring ----------------------------------------------------------------------------------------------------------
+
+
+def measure_images(images: torch.Tensor, data, real: torch.Tensor, net) -> dict:
+    """Numbers of images [n, C, S, S], uint8, by scripts/evaluate.py without torch-fidelity."""
+    numbers = pair_statistics(images[:PAIRS], real[:PAIRS])
+    if data.stack > 1:
+        return numbers | stacked_statistics(predict(net, images.flatten(0, 1)[:, None], "cpu").view(-1, 3, 10))
+    probabilities = predict(net, images, "cpu")
+    return numbers | class_statistics(probabilities) | {"is": inception_score(probabilities)}
+
+
+def finished(job: Job, folder: Path) -> dict:
+    """The numbers of a finished run."""
+    result, config = json.loads((folder / "result.json").read_text()), read_json(folder / "config.json")
+    numbers = {name: result[name] for name in (*POINTS, "swd") if name in result}
+    if "coverage" in result:
+        log = [json.loads(row) for row in (folder / "metrics.jsonl").read_text().splitlines()]
+        numbers["coverage_max"] = max(row["coverage"] for row in log)
+    else:
+        numbers |= remembered(folder / "benchmark.json", {"n": IMAGES}, lambda: of_images(job, folder))
+    return numbers | {"seconds": round(result["seconds"]), "device": config["device"], "torch": config["torch"]}
+
+
+def image_set(dataset: str, root: str):
+    """The data, IMAGES of its images (stacked: 26,000) and others, and a classifier."""
+    data = load_data(dataset, root, 32, torch.device("cpu"))
+    real, others = real_images(data, STACKED if data.stack > 1 else IMAGES, 1)
+    single = "mnist" if dataset == "stacked_mnist" else dataset
+    net = train_classifier(single, root, 32, torch.device("cpu"))[0] if dataset in LABELLED else None
+    return data, real, others[: len(real)], net
+
+
+def of_images(job: Job, folder: Path) -> dict:
+    data, real, _, net = image_set(job.row.dataset, job.args.data_root)
+    run = Trained(folder, torch.device("cpu"), module_of(job.command))
+    return measure_images(run.sample(run.latents(len(real), 1), True), data, real, net)
+
+
+def exact(dataset: str, root: str) -> list[dict]:
+    """The numbers of samples of the data itself: of points ten times 2,500, of images once as many as of a run."""
+    if dataset in MODES_OF_POINTS:
+        data, rows = load_data(dataset, root, 32, torch.device("cpu")), []
+        for seed in range(10):
+            torch.manual_seed(seed)
+            rows.append(evaluate(data, data.sample(2500), final=True))
+        return rows
+    data, real, others, net = image_set(dataset, root)
+    return [measure_images(others, data, real, net)]
+
+
+def collect(suite: Suite, jobs: list[Job]) -> list[dict]:
+    """One row for each run that finished or failed, and those of an exact sampler."""
+    rows = []
+    for row in suite.rows:
+        for job in (job for job in jobs if job.row is row):
+            this = {"label": row.label, "dataset": row.dataset, "command": job.command}
+            this |= {"settings": settings_key(job.command), "steps": settings(job.command)["steps"], "seed": job.seed}
+            if folder := job.folder():
+                rows.append(this | {"status": "finished"} | finished(job, folder))
+            elif job.failure.exists():
+                rows.append(this | {"status": f"failed: {job.failure.read_text().splitlines()[0]}"})
+    for dataset in dict.fromkeys(row["dataset"] for row in rows):
+        for seed, numbers in enumerate(exact(dataset, jobs[0].args.data_root)):
+            rows.append({"label": "exact sampler", "dataset": dataset, "seed": seed, "status": "finished", **numbers})
+    return rows
+
+
+# statistics and tables ----------------------------------------------------------------------------------------------
+
+
+def interval(values: list[float]) -> tuple[float, float]:
+    """Mean and half width of its 95 % interval by Student's t; the half width of one value is infinite."""
+    from scipy.special import stdtrit
+
+    n = len(values)
+    if n < 2:
+        return values[0], math.inf
+    return statistics.mean(values), float(stdtrit(n - 1, 0.975)) * statistics.stdev(values) / math.sqrt(n)
+
+
+def values_of(rows: Iterable[dict], name: str) -> list[float]:
+    """The numbers of a column, as in a row of runs.csv; a failed run covers nothing, its other numbers are left out."""
+    numbers = [NO_SAMPLES.get(name) if row["status"] != "finished" else row.get(name) for row in rows]
+    return [float(number) for number in numbers if number not in (None, "")]
+
+
+POINT_COLUMNS = {"coverage": 1, "modes": 1, "high_quality": 2, "js": 3, "reverse_kl": 2, "w1": 2}  # digits
+IMAGE_COLUMNS = {"modes": 0, "reverse_kl": 2, "is": 2, "missing": 1, "unsure": 2, "distance": 2, "duplicates": 3}
+IMAGE_COLUMNS |= {"swd": 3}
+MODES_OF_POINTS = {"ring": 8, "grid": 25}
+MODES = MODES_OF_POINTS | {"stacked_mnist": 1000}
+
+
+def columns_of(dataset: str) -> dict[str, int]:
+    return POINT_COLUMNS if dataset in MODES_OF_POINTS else IMAGE_COLUMNS
+
+
+def cell(rows: list[dict], column: str) -> str:
+    """`mean [low, high]` of a column, the interval cut at what is possible; `-` if there is no number."""
+    values = values_of(rows, column)
+    if not values:
+        return "-"
+    digits = columns_of(rows[0]["dataset"])[column]
+    most = {"high_quality": 1.0, "unsure": 1.0, "duplicates": 1.0}.get(column, math.inf)
+    if column in ("coverage", "modes"):
+        most = MODES[rows[0]["dataset"]]
+    mean, half = interval(values)
+    low, high = max(mean - half, 0), min(mean + half, most)
+    return f"{mean:.{digits}f}" + (f" [{low:.{digits}f}, {high:.{digits}f}]" if half < math.inf else "")
+
+
+def page(name: str, suite: Suite, rows: list[dict]) -> str:
+    """table.md, from the rows of runs.csv alone."""
+    published = {(row.label, row.dataset): row.published for row in suite.rows}
+    lines = [f"# {name}", "", f"Made by `python scripts/benchmark.py {name}`. {suite.about}", ""]
+    lines += [
+        "Each cell: mean over n seeds and, in brackets, the mean's 95 % interval by Student's t, cut at what is "
+        "possible; without width where all seeds agree. A failed run counts as covering nothing. `seconds`: median, "
+        "one core of a busy two-core server for each run.",
+        "",
+    ]
+    for dataset in dict.fromkeys(row["dataset"] for row in rows):
+        here = [row for row in rows if row["dataset"] == dataset]
+        columns = [column for column in columns_of(dataset) if values_of(here, column)]
+        cells = []
+        for label in dict.fromkeys(row["label"] for row in here):
+            these = [row for row in here if row["label"] == label]
+            failed = sum(row["status"] != "finished" for row in these)
+            seconds = values_of(these, "seconds")
+            cells.append(
+                [label, f"{len(these)}" + (f" ({failed} failed)" if failed else "")]
+                + [cell(these, column) for column in columns]
+                + [f"{statistics.median(seconds):.0f}" if seconds else "-", published.get((label, dataset)) or "-"]
+            )
+        if all(line[-1] == "-" for line in cells):
+            cells = [line[:-1] for line in cells]
+        head = ["", "n", *columns, "seconds", "published (modes, high quality, reverse KL)"]
+        steps = {int(row["steps"]) for row in here if row["steps"]}
+        lines += [f"## {dataset}", "", *table(head[: len(cells[0])], cells)]
+        lines += [f"Updates of G: {', '.join(f'{n:,}' for n in sorted(steps))}.", ""]
+    return "\n".join(lines)
+
+
+# pictures -----------------------------------------------------------------------------------------------------------
+
+
+def panels(count: int, width: float, height: float, columns: int):
+    """A figure with so many axes, and lines of `columns`."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    columns = min(columns, count)
+    lines = math.ceil(count / columns)
+    figure, axes = plt.subplots(lines, columns, figsize=(width * columns, height * lines), squeeze=False)
+    for ax in axes.flat[count:]:
+        ax.axis("off")
+    return figure, axes.flat[:count]
+
+
+def save(figure, path: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    figure.tight_layout()
+    figure.savefig(path, dpi=100)
+    plt.close(figure)
+
+
+def draw_samples(runs: dict[Row, list[tuple[Job, Path]]], path: Path) -> None:
+    """The final samples of each row's first finished seed; lines of up to six, one data set below the other.
+
+    Points: circles are the modes, green if covered and red if missed. Images: the run's last picture, 64 of them.
+    """
+    from PIL import Image
+
+    sets = [[row for row in runs if row.dataset == name] for name in dict.fromkeys(row.dataset for row in runs)]
+    columns = min(6, max(map(len, sets)))
+    places: list[Row | None] = []
+    for start in range(0, max(map(len, sets)), columns):
+        for rows in sets:
+            line = rows[start : start + columns]
+            places += [*line, *[None] * (columns - len(line))] if line else []
+    figure, axes = panels(len(places), 2, 2.15, columns)
+    for ax, row in zip(axes, places, strict=True):
+        ax.set(xticks=[], yticks=[])
+        if row is None:
+            ax.axis("off")
+            continue
+        job, folder = runs[row][0]
+        title = f"{row.label}, {row.dataset}" if len(sets) > 1 else row.label
+        ax.set_title(textwrap.fill(title, 28), fontsize=9)
+        if row.dataset not in MODES_OF_POINTS:
+            ax.imshow(Image.open(max((folder / "samples").glob("*.png"))), cmap="gray")
+            continue
+        data = load_data(row.dataset, "", 32, torch.device("cpu"))
+        run = Trained(folder, torch.device("cpu"), module_of(job.command))
+        points = run.sample(run.latents(2500, 1))
+        share = torch.bincount(torch.cdist(points, data.modes).argmin(1), minlength=len(data.modes)) / len(points)
+        colors = ["seagreen" if found else "crimson" for found in share >= 0.1 / len(data.modes)]
+        edge = 1.3 * data.modes.abs().max().item()
+        ax.scatter(*data.modes.T, s=70, facecolors="none", edgecolors=colors, linewidths=1.2)
+        ax.scatter(*points[:1000].T, s=1.5, color="royalblue", alpha=0.5, linewidths=0)
+        ax.set(xlim=(-edge, edge), ylim=(-edge, edge), aspect="equal")
+    save(figure, path)
+
+
+def draw_curves(runs: dict[Row, list[tuple[Job, Path]]], path: Path) -> None:
+    """Modes found and sharp samples over the updates: mean over the seeds, and its 95 % interval as a band."""
+    figure, axes = panels(len(runs), 2.6, 1.9, 4)
+    for ax, (row, finished) in zip(axes, runs.items(), strict=True):
+        count = MODES[row.dataset]
+        logs = [[json.loads(line) for line in (f / "metrics.jsonl").read_text().splitlines()] for _, f in finished]
+        steps = [entry["step"] for entry in logs[0]]
+        for name, scale, color in [("coverage", count, "seagreen"), ("high_quality", 1, "darkorange")]:
+            spread = [interval([log[i][name] / scale for log in logs]) for i in range(len(steps))]
+            low, high = zip(*((m - h, m + h) if h < math.inf else (m, m) for m, h in spread), strict=True)
+            ax.plot(steps, [m for m, _ in spread], color=color, label=f"{name} / {scale}" if scale > 1 else name)
+            ax.fill_between(steps, low, high, color=color, alpha=0.25, linewidth=0)
+        ax.set_title(f"{row.label} (n = {len(logs)})", fontsize=9)
+        ax.set(ylim=(0, 1.05), xlim=(0, None))
+        ax.tick_params(labelsize=7)
+    axes[0].legend(fontsize=7, loc="lower right")
+    save(figure, path)
+
+
+def draw(name: str, jobs: list[Job], folder: Path) -> None:
+    """All pictures of a suite: samples, of points the curves of each data set, and of `quick` the films."""
+    runs: dict[Row, list[tuple[Job, Path]]] = {}
+    for job in jobs:
+        if path := job.folder():
+            runs.setdefault(job.row, []).append((job, path))
+    runs = {row: runs[row] for row in SUITES[name].rows if row in runs}
+    if runs:
+        draw_samples(runs, folder / "samples.png")
+    for dataset in dict.fromkeys(row.dataset for row in runs if row.dataset in MODES_OF_POINTS):
+        here = {row: these for row, these in runs.items() if row.dataset == dataset}
+        draw_curves(here, folder / f"curves-{dataset}.png")
+    for row, ((_, path), *_) in runs.items() if name == "quick" else ():
+        if row.dataset == "ring":
+            shutil.copy(path / "training.gif", folder / f"{row.algo}-ring.gif")
+
+
+# the command --------------------------------------------------------------------------------------------------------
+
+
+def rounded(value):
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def write(name: str, jobs: list[Job], folder: Path) -> None:
+    """runs.csv, table.md, environment.json and the pictures of a suite."""
+    rows = collect(SUITES[name], jobs)
+    if not rows:
+        print(f"{name}: no run has ended, nothing is written")
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    columns = dict.fromkeys(column for row in rows for column in row if column != "classes")
+    with (folder / "runs.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n", extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows({column: rounded(value) for column, value in row.items()} for row in rows)
+    (folder / "table.md").write_text(page(name, SUITES[name], read(name, folder)))
+    configs = [read_json(path / "config.json") for job in jobs if (path := job.folder())]
+    made = {
+        key: sorted({str(config.get(key)) for config in configs})
+        for key in ("python", "torch", "device", "threads", "git")
+    }
+    (folder / "environment.json").write_text(json.dumps({"runs": len(configs)} | made, indent=2) + "\n")
+    draw(name, jobs, folder)
+    print((folder / "table.md").read_text())
+
+
+def read(name: str, folder: Path | None = None) -> list[dict]:
+    """The rows of a suite's runs.csv; none if there is no such file."""
+    path = (folder or ROOT / "results" / name) / "runs.csv"
+    return list(csv.DictReader(path.open())) if path.exists() else []
+
+
+def main(args: Args) -> None:
+    if unknown := [name for name in args.suites if name not in SUITES]:
+        raise SystemExit(f"no such suite: {', '.join(unknown)}; there are {', '.join(SUITES)}")
+    if not args.suites:
+        raise SystemExit(f"which suite? there are {', '.join(SUITES)}")
+    if args.jobs < 1 or args.seeds < 0 or not all("=" in flag for flag in args.budget):
+        raise SystemExit("--jobs must be 1 or more, --seeds not negative, --budget like steps=1000 width=16")
+    jobs = {name: jobs_of(SUITES[name], args) for name in args.suites}
+    everything = [job for these in jobs.values() for job in these]
+    if args.dry_run:
+        for job in {job.line(): job for job in everything}.values():
+            if job.row.change:
+                variant(job.row.algo, job.row.change)
+            print(job.line())
+        return
+    run_all(everything, args.jobs)
+    for name, these in jobs.items():
+        write(name, these, ROOT / "results" / name)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args, description=__doc__.splitlines()[0]))

@@ -1,0 +1,271 @@
+"""The claims of papers and lecture notes that results/ can test: which difference, and what was published of it.
+
+Each claim says that one mean is larger than another. The verdict is read off the 95 % interval of the difference
+(Welch's t): nothing is chosen after the numbers are known.
+"""
+
+import math
+import statistics
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Claim:
+    """That `column` is larger (sign = 1; smaller: -1) in the row `ours` of a suite than in `other` or than a number."""
+
+    text: str
+    source: str
+    suite: str
+    dataset: str
+    column: str
+    ours: str
+    other: str | float
+    sign: int = 1
+    published: float | None = None
+    """the difference that was published, in the units of the column"""
+
+
+NOTES = "lecture notes on GAN pathologies"  # they summarise Weng 2019, arXiv 1904.08994, and Salimans et al. 2016
+CLAIMS = [
+    # the disease
+    Claim(
+        "A GAN with the usual, non-saturating loss ends without some modes of the ring.",
+        "PacGAN (Lin et al. 2018), table 1, GAN",
+        "quick", "ring", "modes", "nsgan", 8.0, -1, 8 - 6.3,
+    ),
+    Claim(
+        "And without some of the grid.",
+        "PacGAN, table 1, GAN",
+        "quick", "grid", "modes", "nsgan", 25.0, -1, 25 - 17.3,
+    ),
+    Claim(
+        "The minimax loss, which saturates, ends farther from the data than the non-saturating one.",
+        f"Goodfellow et al. 2014, section 3; {NOTES}",
+        "quick", "ring", "w1", "gan", "nsgan",
+    ),
+    # the remedies on the ring and the grid
+    Claim(
+        "Packing two samples keeps modes that the same GAN loses: on the ring.",
+        "PacGAN, table 1",
+        "quick", "ring", "modes", "pacgan", "nsgan", 1, 7.9 - 6.3,
+    ),
+    Claim(
+        "On the grid.",
+        "PacGAN, table 1",
+        "quick", "grid", "modes", "pacgan", "nsgan", 1, 23.8 - 17.3,
+    ),
+    Claim(
+        "Four samples in a pack keep more modes of the grid than two.",
+        "PacGAN, table 1",
+        "packing", "grid", "modes", "m = 4", "m = 2", 1, 24.8 - 23.8,
+    ),
+    Claim(
+        "The Wasserstein loss, with weight clipping, alleviates mode collapse: on the ring.",
+        f"Arjovsky et al. 2017; {NOTES}",
+        "quick", "ring", "coverage", "wgan", "nsgan",
+    ),
+    Claim(
+        "On the grid.",
+        f"Arjovsky et al. 2017; {NOTES}",
+        "quick", "grid", "coverage", "wgan", "nsgan",
+    ),
+    Claim(
+        "The Wasserstein loss, with the gradient penalty, alleviates mode collapse: on the ring.",
+        f"Gulrajani et al. 2017; {NOTES}",
+        "quick", "ring", "coverage", "wgan_gp", "nsgan",
+    ),
+    Claim(
+        "On the grid.",
+        f"Gulrajani et al. 2017; {NOTES}",
+        "quick", "grid", "coverage", "wgan_gp", "nsgan",
+    ),
+    Claim(
+        "DRAGAN's penalty mitigates mode collapse: on the ring.",
+        "Kodali et al. 2017",
+        "quick", "ring", "coverage", "dragan", "nsgan",
+    ),
+    Claim(
+        "On the grid.",
+        "Kodali et al. 2017",
+        "quick", "grid", "coverage", "dragan", "nsgan",
+    ),
+    Claim(
+        "LSGAN is more stable than the cross-entropy GAN (here: keeps more modes of the ring).",
+        "Mao et al. 2017, abstract",
+        "quick", "ring", "coverage", "lsgan", "nsgan",
+    ),
+    Claim(
+        "Two discriminators, for both KL divergences, avoid mode collapse: on the ring.",
+        "D2GAN (Nguyen et al. 2017), abstract",
+        "quick", "ring", "coverage", "d2gan", "nsgan",
+    ),
+    Claim(
+        "On the grid.",
+        "D2GAN, abstract",
+        "quick", "grid", "coverage", "d2gan", "nsgan",
+    ),
+    Claim(
+        "Two opposed discriminators, one with minibatch discrimination, avoid mode collapse: on the ring.",
+        "Zhang, Li & Yu 2018",
+        "quick", "ring", "coverage", "dual_d_selu", "nsgan",
+    ),
+    Claim(
+        "On the grid.",
+        "Zhang, Li & Yu 2018",
+        "quick", "grid", "coverage", "dual_d_selu", "nsgan",
+    ),
+    Claim(
+        "A generator that maximises the likelihood, KL(p_data || p_g), does not drop modes (here: fewer than nsgan).",
+        "lecture notes on GANs, section 2, with Goodfellow 2014, arXiv 1412.6515",
+        "quick", "ring", "coverage", "mlegan", "nsgan",
+    ),
+    Claim(
+        "Noise on the discriminator's inputs helps (here: more modes of the ring).",
+        f"{NOTES}; Arjovsky & Bottou 2017",
+        "stabilisers", "ring", "coverage", "with noise", "nsgan",
+    ),
+    Claim(
+        "On the grid.",
+        f"{NOTES}; Arjovsky & Bottou 2017",
+        "stabilisers", "grid", "coverage", "with noise", "nsgan",
+    ),
+    Claim(
+        "A penalty on the discriminator's weights helps (here: more modes of the ring).",
+        NOTES,
+        "stabilisers", "ring", "coverage", "with weight penalty", "nsgan",
+    ),
+    Claim(
+        "On the grid.",
+        NOTES,
+        "stabilisers", "grid", "coverage", "with weight penalty", "nsgan",
+    ),
+    # one parameter
+    Claim(
+        "Looking five updates of D ahead keeps more modes of the ring than not looking ahead.",
+        "Metz et al. 2017; lecture notes on GANs, section 4.1",
+        "unrolled-k", "ring", "coverage", "K = 5", "K = 0",
+    ),
+    Claim(
+        "And gives sharper samples.",
+        "Metz et al. 2017",
+        "unrolled-k", "ring", "high_quality", "K = 5", "K = 0",
+    ),
+    Claim(
+        "Ten updates ahead keep more modes of the ring than one.",
+        "Metz et al. 2017, of stacked MNIST",
+        "unrolled-k", "ring", "coverage", "K = 10", "K = 1",
+    ),
+    Claim(
+        "DRAGAN with a small c gives sharper samples than with a large one.",
+        "README of DRAGAN's code",
+        "dragan-c", "ring", "high_quality", "c = 0.0001", "c = 1",
+    ),
+    Claim(
+        "And with a large c it is more stable (here: keeps more modes).",
+        "README of DRAGAN's code",
+        "dragan-c", "ring", "coverage", "c = 1", "c = 0.0001",
+    ),
+    Claim(
+        "In BEGAN diversity falls with gamma: images differ more at 0.7 than at 0.3.",
+        "article on DRAGAN, of a figure of Berthelot et al. 2017",
+        "began-gamma", "fashion_mnist", "distance", "gamma = 0.7", "gamma = 0.3",
+    ),
+    # dual-D SELU's ablations
+    Claim(
+        "Minibatch discrimination keeps dual-D SELU from dropping modes.",
+        "Zhang, Li & Yu 2018, section 1",
+        "dual-d-ring", "ring", "coverage", "dual_d_selu", "without minibatch discrimination",
+    ),
+    *(
+        Claim(
+            f"Dual-D SELU has a better Inception Score than {what}.",
+            f"Zhang, Li & Yu 2018, table {number}",
+            "dual-d-ablations", "mnist", "is", "the paper's (best run)", row, 1,
+        )
+        for what, number, row in [
+            ("without minibatch discrimination", 2, "without minibatch discrimination"),
+            ("without SELU", 2, "without SELU"),
+            ("with minibatch discrimination in both", 2, "both with minibatch discrimination"),
+            ("with SELU in both", 2, "both with SELU"),
+            ("without residual blocks", 2, "without residual blocks"),
+            ("with the hinge loss", 3, "hinge loss"),
+            ("with a gradient penalty", 3, "gradient penalty"),
+            ("with the hinge loss and a gradient penalty", 3, "hinge loss, gradient penalty"),
+        ]
+    ),
+    # the papers' own protocols
+    Claim(
+        "Packing two samples keeps modes of the ring, with PacGAN's networks and settings.",
+        "PacGAN, table 1",
+        "pacgan", "ring", "modes", "m = 2", "GAN (m = 1)", 1, 7.9 - 6.3,
+    ),
+    Claim(
+        "Packing two samples keeps modes of stacked MNIST.",
+        "PacGAN, table 2",
+        "pacgan-stacked", "stacked_mnist", "modes", "m = 2", "DCGAN (m = 1)", 1, 1000.0 - 78.9,
+    ),
+    Claim(
+        "Looking five updates of a small D ahead keeps modes of stacked MNIST.",
+        "Metz et al. 2017, table 1",
+        "unrolled-stacked", "stacked_mnist", "modes", "D = 1/4, K = 5", "D = 1/4, K = 0", 1, 236.4 - 30.6,
+    ),
+    # what the same files say of networks and schedules: found in sketches of this project, tested here
+    Claim(
+        "Tanh instead of ReLU, in both networks, keeps nsgan's modes: more than most remedies do.",
+        "this project, before these runs",
+        "networks", "ring", "coverage", "nsgan, tanh", "nsgan, as it is",
+    ),
+    Claim(
+        "With PyTorch's initialisation the minimax GAN keeps more modes than nsgan.",
+        "this project, before these runs",
+        "networks", "ring", "coverage", "gan, as it is", "nsgan, as it is",
+    ),
+    Claim(
+        "With He et al.'s initialisation it keeps fewer.",
+        "this project, before these runs",
+        "networks", "ring", "coverage", "nsgan, He", "gan, He",
+    ),
+    Claim(
+        "A learning rate that falls to zero sharpens the samples: nsgan.",
+        "this project, before these runs",
+        "networks", "ring", "high_quality", "nsgan, as it is", "nsgan, constant rate",
+    ),
+    Claim(
+        "PacGAN.",
+        "this project, before these runs",
+        "networks", "ring", "high_quality", "pacgan, as it is", "pacgan, constant rate",
+    ),
+    Claim(
+        "Unrolled GAN.",
+        "this project, before these runs",
+        "networks", "ring", "high_quality", "unrolled, as it is", "unrolled, constant rate",
+    ),
+]  # fmt: skip
+
+
+def difference(x: list[float], y: list[float]) -> tuple[float, float]:
+    """Mean of x minus mean of y and half its 95 % interval by Welch's t: infinite if one has a single value."""
+    from scipy.special import stdtrit
+
+    if min(len(x), len(y)) < 2:
+        return statistics.mean(x) - statistics.mean(y), math.inf
+    parts = [(statistics.variance(values) / len(values), len(values) - 1) for values in (x, y)]
+    variance = sum(part for part, _ in parts)
+    mean = statistics.mean(x) - statistics.mean(y)
+    if variance == 0:
+        return mean, 0.0
+    freedom = variance**2 / sum(part**2 / n for part, n in parts)
+    return mean, float(stdtrit(freedom, 0.975)) * math.sqrt(variance)
+
+
+def verdict(mean: float, half: float, published: float | None) -> str:
+    """What a difference mean +- half, positive as claimed, says of the claim."""
+    if mean - half > 0:
+        return "replicates"
+    if mean + half < 0:
+        return "does not: the opposite"
+    if published is not None and mean + half < published:
+        return "does not: less than published"
+    if half == 0:
+        return "does not: no difference"
+    return "not shown at this budget"

@@ -1,0 +1,220 @@
+"""Puts the numbers of results/ where people read them: the README, the headers' Expected, results/CLAIMS.md.
+
+    python scripts/report.py            # writes
+    python scripts/report.py --check    # only says what is stale, and then ends with status 1
+
+All from the runs.csv of the suites, which scripts/benchmark.py writes.
+"""
+
+import ast
+import difflib
+import math
+import re
+import shlex
+import statistics
+import sys
+import textwrap
+from collections import Counter
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import tyro
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from scripts.benchmark import cell, columns_of, read, settings_key, values_of  # noqa: E402
+from scripts.claims import CLAIMS, Claim, difference, verdict  # noqa: E402
+from scripts.suites import ALGOS, SUITES  # noqa: E402
+from scripts.tables import table  # noqa: E402
+
+
+@dataclass
+class Args:
+    check: bool = False
+    """write nothing, say what is stale"""
+
+
+ARXIV = "https://arxiv.org/abs/"
+FILES = {  # paper, its address, the failure that the file remedies
+    "nsgan": ("Goodfellow et al. 2014, section 3", f"{ARXIV}1406.2661", "vanishing gradient"),
+    "gan": ("Goodfellow et al. 2014, eq. 1", f"{ARXIV}1406.2661", "none: its loss saturates"),
+    "lsgan": ("Mao et al. 2017", f"{ARXIV}1611.04076", "vanishing gradient"),
+    "wgan": ("Arjovsky et al. 2017", f"{ARXIV}1701.07875", "vanishing gradient, mode collapse"),
+    "wgan_gp": ("Gulrajani et al. 2017", f"{ARXIV}1704.00028", "vanishing gradient, mode collapse"),
+    "dragan": ("Kodali et al. 2017", f"{ARXIV}1705.07215", "mode collapse, oscillation"),
+    "pacgan": ("Lin et al. 2018", f"{ARXIV}1712.04086", "mode collapse"),
+    "unrolled": ("Metz et al. 2017", f"{ARXIV}1611.02163", "mode collapse, oscillation"),
+    "d2gan": ("Nguyen et al. 2017", f"{ARXIV}1709.03831", "mode collapse"),
+    "dual_d_selu": (
+        "Zhang, Li & Yu 2018",
+        "https://doi.org/10.1145/3283254.3283282",
+        "vanishing gradient, mode collapse",
+    ),
+    "mlegan": ("Goodfellow 2014", f"{ARXIV}1412.6515", "mode collapse (in theory)"),
+    "began": ("Berthelot et al. 2017", f"{ARXIV}1703.10717", "a discriminator that wins"),
+}
+
+
+@cache
+def results(suite: str) -> list[dict]:
+    return read(suite)
+
+
+def rows_of(suite: str, dataset: str, label: str) -> list[dict]:
+    return [row for row in results(suite) if row["label"] == label and row["dataset"] == dataset]
+
+
+# the headers --------------------------------------------------------------------------------------------------------
+
+
+def commands(text: str) -> list[str]:
+    """The commands under Expected in the header of a file of algos/."""
+    return re.findall(r"python (algos/.*)", ast.get_docstring(ast.parse(text)).split("\nExpected")[1])
+
+
+def sentence(command: str) -> str:
+    """What a header says of one command. Raises LookupError if no suite has run it with today's defaults."""
+    key, file = settings_key(command), shlex.split(command)[0]
+    for suite in SUITES:
+        rows = [row for row in results(suite) if row["settings"] == key and row["command"].split()[0] == file]
+        if not rows:
+            continue
+        end = f"{len(rows)} seeds, {statistics.median(values_of(rows, 'seconds')):.0f} s on one CPU core"
+        if not values_of(rows, "coverage"):
+            return f"swd {cell(rows, 'swd')}, distance {cell(rows, 'distance')}; {end}"
+        best = statistics.mean(values_of(rows, "coverage_max"))
+        return (
+            f"coverage {cell(rows, 'coverage')} (best on the way {best:.1f}), high_quality "
+            f"{cell(rows, 'high_quality')}, w1 {cell(rows, 'w1')}; {end}"
+        )
+    raise LookupError(f"no suite has run `python {command}` as its defaults are now: scripts/benchmark.py")
+
+
+def with_expected(text: str) -> str:
+    """A file of algos/ with its header's Expected as the results are."""
+    head, rest = text.split("\nExpected", 1)
+    lines = []
+    for command in commands(text):
+        lines += textwrap.wrap(f"python {command}", 108) + textwrap.wrap(sentence(command), 108)
+    expected = "\n".join(f"            {line}" for line in lines).removeprefix(" " * 12)
+    return f'{head}\nExpected    {expected}\n"""{rest.split(chr(34) * 3, 1)[1]}'
+
+
+# results/CLAIMS.md --------------------------------------------------------------------------------------------------
+
+
+def judged(claim: Claim) -> tuple[list[dict], list[dict], float, float, str] | None:
+    """The rows of both sides (of a number none), the difference as claimed, half its interval, the verdict; None:
+    not run."""
+    ours, other = (rows_of(claim.suite, claim.dataset, str(label)) for label in (claim.ours, claim.other))
+    values = [values_of(rows, claim.column) for rows in (ours, other)]
+    if not isinstance(claim.other, str):
+        values[1] = [claim.other] * 2
+    if not all(values):
+        return None
+    mean, half = difference(*values)
+    mean *= claim.sign
+    return ours, other, mean, half, verdict(mean, half, claim.published)
+
+
+def claims_page() -> str:
+    cells, counts = [], Counter()
+    for claim in CLAIMS:
+        line = [claim.text, claim.source, f"[{claim.suite}]({claim.suite}/table.md), {claim.dataset}, {claim.column}"]
+        found = judged(claim)
+        if found is None:
+            cells.append([*line, "-", "-", "-", "-", "not run"])
+            counts["not run"] += 1
+            continue
+        *sides, mean, half, said = found
+        for label, rows in zip((claim.ours, claim.other), sides, strict=True):
+            line.append(f"{label}: {cell(rows, claim.column)}, n = {len(rows)}" if rows else f"{label:g}")
+        digits = columns_of(claim.dataset)[claim.column]
+        spread = f" [{mean - half:+.{digits}f}, {mean + half:+.{digits}f}]" if half < math.inf else ""
+        published = "-" if claim.published is None else f"{claim.published:+.{digits}f}"
+        cells.append([*line, f"{mean:+.{digits}f}{spread}", published, f"**{said}**"])
+        counts[said.split(":")[0]] += 1
+    summary = ", ".join(f"{n} {said}" for said, n in counts.most_common())
+    lines = [
+        "# Claims",
+        "",
+        "What papers and lecture notes say, held against the tables in this folder. Made by `python scripts/report.py` "
+        "from the rows in each suite's runs.csv; the claims and their tests are in "
+        f"[`scripts/claims.py`](../scripts/claims.py). Of {len(CLAIMS)}: {summary}.",
+        "",
+        "`difference` is signed so that positive is as claimed; in brackets its 95 % interval over the seeds (Welch's "
+        "t). *Replicates*: the interval is above 0. *Does not*: it is below 0, or below the difference that was "
+        "published, or no seed differs. *Not shown at this budget*: else, and where there is one seed. Of so many "
+        "intervals about one in twenty misses. A verdict is about these files, networks, settings and budgets, which "
+        "are not the papers'; each table says how they differ.",
+        "",
+        *table(["claim", "source", "where", "measured", "against", "difference", "published", "verdict"], cells),
+    ]
+    return "\n".join(lines)
+
+
+# the README ---------------------------------------------------------------------------------------------------------
+
+
+def changed_lines(algo: str) -> str:
+    """Lines of code added to and removed from nsgan.py, without header and empty lines."""
+    bodies = [(ROOT / "algos" / f"{name}.py").read_text().split('"""', 2)[2].splitlines() for name in ("nsgan", algo)]
+    marks = [line[0] for line in difflib.ndiff(*bodies) if line[0] in "+-" and line[2:].strip()]
+    return f"+{marks.count('+')} -{marks.count('-')}" if marks else "reference"
+
+
+def quick_table() -> list[str]:
+    """The table of all twelve files."""
+    counts = {data: {len(rows_of("quick", data, algo)) for algo in ALGOS} for data in ("ring", "grid")}
+    n = {data: "-".join(map(str, sorted(found))) for data, found in counts.items()}
+    head = ["file", "paper", "remedies", "lines changed", f"ring: modes covered of 8 (n = {n['ring']})", "sharp"]
+    head += [f"grid: of 25 (n = {n['grid']})", "sharp", "seconds", "film"]
+    cells = []
+    for algo, (paper, address, remedy) in FILES.items():
+        line = [f"[`{algo}.py`](algos/{algo}.py)", f"[{paper}]({address})", remedy, changed_lines(algo)]
+        for data in ("ring", "grid"):
+            rows = rows_of("quick", data, algo)
+            line += [cell(rows, "coverage"), cell(rows, "high_quality")]
+        seconds = [statistics.median(values_of(rows_of("quick", data, algo), "seconds")) for data in ("ring", "grid")]
+        cells.append([*line, "{:.0f}, {:.0f}".format(*seconds), f"[film](results/quick/{algo}-ring.gif)"])
+    line = ["an exact sampler", "", "", ""]
+    for data in ("ring", "grid"):
+        rows = rows_of("quick", data, "exact sampler")
+        line += [f"{statistics.mean(values_of(rows, 'coverage')):.1f}"]
+        line += [f"{statistics.mean(values_of(rows, 'high_quality')):.2f}"]
+    return table(head, [*cells, [*line, "", ""]])
+
+
+def with_results(text: str) -> str:
+    """The README with what stands between its marks as the results are."""
+    parts = {"quick": "\n".join(quick_table())}
+    for name, part in parts.items():
+        begin, end = f"<!-- {name}: scripts/report.py -->", f"<!-- end of {name} -->"
+        before, rest = text.split(begin)
+        text = f"{before}{begin}\n{part}{end}{rest.split(end)[1]}"
+    return text
+
+
+def main(args: Args) -> None:
+    files = {ROOT / "README.md": with_results, ROOT / "results" / "CLAIMS.md": lambda _: claims_page()}
+    files |= {ROOT / "algos" / f"{algo}.py": with_expected for algo in ALGOS}
+    stale = []
+    for path, renewed in files.items():
+        old = path.read_text() if path.exists() else ""
+        try:
+            new = renewed(old)
+        except LookupError as error:
+            raise SystemExit(f"{path.name}: {error}") from None
+        if new != old:
+            stale.append(path)
+            if not args.check:
+                path.write_text(new)
+    for path in stale:
+        print(f"{path.relative_to(ROOT)} {'is stale' if args.check else 'is renewed'}")
+    if args.check and stale:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args, description=__doc__.splitlines()[0]))

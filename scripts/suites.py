@@ -1,0 +1,268 @@
+"""What scripts/benchmark.py runs: suites of rows, each an algorithm with flags, trained on several seeds.
+
+Published numbers are those of the papers' tables as printed in their authors' repositories, mean +- standard error.
+"""
+
+import re
+from dataclasses import dataclass, field
+
+FIRST_SEED = 41  # seeds from here on: no setting was chosen on them (the search had 101 to 105)
+ALGOS = ["nsgan", "gan", "lsgan", "wgan", "wgan_gp", "dragan"]
+ALGOS += ["pacgan", "unrolled", "d2gan", "dual_d_selu", "mlegan", "began"]
+GRID = {"dataset": "grid", "width": "128"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table: `algo` with `flags`, and a change of scripts/variants.py if it names one."""
+
+    label: str
+    algo: str
+    flags: dict[str, str] = field(default_factory=dict, hash=False)
+    seeds: int = 5
+    change: str = ""
+    published: str = ""
+
+    @property
+    def dataset(self) -> str:
+        return self.flags.get("dataset", "ring")
+
+    def command(self, budget: tuple[str, ...] = ()) -> str:
+        """The command after `python`, without seed and places; budget: flag=value instead of the row's own."""
+        flags = self.flags | dict(flag.split("=", 1) for flag in budget)
+        file = f"runs/{self.algo}-{self.change}.py" if self.change else f"algos/{self.algo}.py"
+        return " ".join([file, *(f"--{name} {value}".strip() for name, value in flags.items())])
+
+    def slug(self, budget: tuple[str, ...] = ()) -> str:
+        """The name of the folder of its runs."""
+        return re.sub(r"\W+", "-", self.command(budget)).strip("-")
+
+
+@dataclass(frozen=True)
+class Suite:
+    about: str
+    """what is compared, under which protocol: the first lines of the table"""
+    rows: list[Row]
+
+
+# quick --------------------------------------------------------------------------------------------------------------
+
+PACGAN_1 = {  # PacGAN, table 1 (Lin et al. 2018): modes, high quality, reverse KL
+    ("GAN", "ring"): "PacGAN table 1: 6.3 +- 0.5, 0.982 +- 0.002, 0.45 +- 0.09",
+    ("GAN", "grid"): "PacGAN table 1: 17.3 +- 0.8, 0.948 +- 0.007, 0.70 +- 0.07",
+    (2, "ring"): "PacGAN table 1: 7.9 +- 0.1, 0.956 +- 0.020, 0.07 +- 0.03",
+    (2, "grid"): "PacGAN table 1: 23.8 +- 0.7, 0.913 +- 0.008, 0.13 +- 0.04",
+    (3, "ring"): "PacGAN table 1: 7.8 +- 0.1, 0.977 +- 0.003, 0.10 +- 0.02",
+    (3, "grid"): "PacGAN table 1: 24.6 +- 0.4, 0.942 +- 0.004, 0.06 +- 0.02",
+    (4, "ring"): "PacGAN table 1: 7.8 +- 0.1, 0.959 +- 0.014, 0.07 +- 0.02",
+    (4, "grid"): "PacGAN table 1: 24.8 +- 0.2, 0.936 +- 0.006, 0.04 +- 0.01",
+}
+PUBLISHED = {
+    ("nsgan", "ring"): PACGAN_1["GAN", "ring"],
+    ("nsgan", "grid"): PACGAN_1["GAN", "grid"],
+    ("pacgan", "ring"): PACGAN_1[2, "ring"],
+    ("pacgan", "grid"): PACGAN_1[2, "grid"],
+    ("unrolled", "ring"): "VEEGAN table 1: 7.6, 0.356",
+    ("unrolled", "grid"): "VEEGAN table 1: 23.6, 0.16",
+}
+QUICK = Suite(
+    "All files with their defaults: on the ring as they are, on the grid with `--width 128`. The networks are the same "
+    "(three hidden layers of ReLU, PyTorch's initialisation, 2-D noise; `began.py` and `dual_d_selu.py` have their "
+    "paper's activations), the budgets are not: see the seconds. Published numbers come from other networks and far "
+    "longer runs.",
+    [Row(algo, algo, seeds=10, published=PUBLISHED.get((algo, "ring"), "")) for algo in ALGOS]
+    + [Row(algo, algo, GRID, published=PUBLISHED.get((algo, "grid"), "")) for algo in ALGOS],
+)
+
+# what decides besides the loss --------------------------------------------------------------------------------------
+
+NETWORKS = Suite(
+    "The same four files with one thing changed at a time, in G and in D: the units of the hidden layers (leaky ReLU "
+    "of slope 0.2, tanh), the initialisation (He et al., orthogonal of gain sqrt 2, both with zero biases), a constant "
+    "learning rate. First ReLU, PyTorch's initialisation and a learning rate that falls to zero, as in the files.",
+    [
+        Row(f"{algo}, {name}", algo, flags, change=change)
+        for name, flags, change in [
+            ("as it is", {}, ""),
+            ("leaky ReLU", {}, "leaky"),
+            ("tanh", {}, "tanh"),
+            ("He", {}, "he"),
+            ("orthogonal", {}, "orthogonal"),
+            ("constant rate", {"no-lr-decay": ""}, ""),
+        ]
+        for algo in ("nsgan", "gan", "pacgan", "unrolled")
+    ],
+)
+STABILISERS = Suite(
+    "The README's two recipes in `nsgan.py`: noise on what D sees, its standard deviation falling from 0.5 to zero, "
+    "and a penalty on D's weights, 0.5e-3 times their squared norm.",
+    [
+        Row(name, "nsgan", flags, seeds, change)
+        for flags, seeds in [({}, 10), (GRID, 5)]
+        for name, change in [("nsgan", ""), ("with noise", "noise"), ("with weight penalty", "weight_decay")]
+    ],
+)
+MLEGAN = Suite(
+    "MLE-GAN's bound on the logit, by which exp(logit), the weight of a sample, is kept finite. What a missing mode "
+    "costs is finite with it.",
+    [
+        Row("default (lr 3e-4, max_logit 3)", "mlegan"),
+        Row("lr 1e-3", "mlegan", {"lr": "1e-3"}),
+        Row("lr 1e-3, max_logit 0", "mlegan", {"lr": "1e-3", "max-logit": "0"}),
+    ],
+)
+
+# one parameter of a paper -------------------------------------------------------------------------------------------
+
+UNROLLED_K = Suite(
+    "Unrolled GAN: K, the updates of D that G looks ahead. K = 0 is the minimax loss without a look ahead.",
+    [Row(f"K = {k}", "unrolled", {} if k == 5 else {"unroll-steps": str(k)}) for k in (0, 1, 5, 10)],
+)
+DRAGAN_C = Suite(
+    "DRAGAN: c, the variance of the noise around the real samples where D's slope is held at 1. The ring has modes of "
+    "standard deviation 0.02, 1.5 apart.",
+    [
+        Row(f"c = {c}", "dragan", {} if c == "0.01" else {"noise-variance": c})
+        for c in ("0.0001", "0.001", "0.01", "0.1", "1")
+    ],
+)
+BEGAN_GAMMA = Suite(
+    "BEGAN: gamma, the error of generated images over that of real ones that the balance aims at.",
+    [
+        Row(
+            f"gamma = {gamma}",
+            "began",
+            {"dataset": "fashion_mnist", "width": "16", "batch-size": "32", "lr": "5e-4", "steps": "1000"}
+            | ({} if gamma == "0.9" else {"gamma": gamma}),
+        )
+        for gamma in ("0.3", "0.5", "0.7", "0.9")
+    ],
+)
+DUAL_D = Suite(
+    "Dual-D SELU: the rows of the paper's tables 2 and 3, on MNIST instead of CIFAR-10, with our networks (the paper's "
+    "are in a supplement) at width 16. The Inception Score is on the outputs of a classifier of MNIST, of 10,000 "
+    "samples: only its order can be compared with the paper's.",
+    [
+        Row(
+            name,
+            "dual_d_selu",
+            {"dataset": "mnist", "width": "16", "batch-size": "64", "lr": "1e-3", "steps": "20000"} | flags,
+            published=f"Zhang et al., IS on CIFAR-10: {score}",
+        )
+        for name, flags, score in [
+            ("the paper's (best run)", {}, "7.65"),
+            ("without minibatch discrimination", {"no-minibatch-discrimination": ""}, "6.95"),
+            ("without SELU", {"no-selu": ""}, "7.36"),
+            ("both with minibatch discrimination", {"both-minibatch-discrimination": ""}, "7.52"),
+            ("both with SELU", {"both-selu": ""}, "7.06"),
+            ("without residual blocks", {"no-resblock": ""}, "7.32"),
+            ("hinge loss", {"loss": "hinge"}, "7.41"),
+            ("gradient penalty", {"gradient-penalty": ""}, "6.94"),
+            ("hinge loss, gradient penalty", {"loss": "hinge", "gradient-penalty": ""}, "6.86"),
+        ]
+    ],
+)
+
+DUAL_D_RING = Suite(
+    "Dual-D SELU on the ring, with and without minibatch discrimination in D1.",
+    [
+        Row("dual_d_selu", "dual_d_selu"),
+        Row("without minibatch discrimination", "dual_d_selu", {"no-minibatch-discrimination": ""}),
+    ],
+)
+
+# packing and unrolling, as their papers measured them ---------------------------------------------------------------
+
+PACKING = Suite(
+    "`pacgan.py` with packs of m = 1, 2 and 4 samples, its own networks and defaults; m = 1 is `nsgan.py` with "
+    "PacGAN's learning rate. D sees 128 samples per update for every m, so 128 / m packs.",
+    [
+        Row(f"m = {m}", "pacgan", flags | ({} if m == 2 else {"packing": str(m)}), seeds)
+        for flags, seeds in [({}, 10), (GRID, 5)]
+        for m in (1, 2, 4)
+    ],
+)
+PACGAN_TABLE_1 = Suite(
+    "PacGAN's table 1: the networks of its code (G 4 x 400 with batch norm, D 3 x 200 maxout units of 5 pieces, "
+    "weights N(0, 0.02^2)), Adam 1e-4 with beta1 0.8, constant, 100 packs per batch, 400,000 updates. Differences: the "
+    "ring has twice the size (radius 2, standard deviation 0.02), D and G are updated in turn, the m samples of a pack "
+    "share a batch of G's batch norm, and the samples are drawn with its running statistics.",
+    [
+        Row(
+            f"m = {m}" if m > 1 else "GAN (m = 1)",
+            "pacgan",
+            ({} if data == "ring" else {"dataset": data})
+            | {"packing": str(m), "batch-size": str(100 * m), "lr": "1e-4", "beta1": "0.8", "no-lr-decay": ""}
+            | {"steps": "400000", "log-every": "1000"},
+            10,
+            "pacgan_networks",
+            PACGAN_1["GAN" if m == 1 else m, data],
+        )
+        for data in ("ring", "grid")
+        for m in (1, 2, 3, 4)
+    ],
+)
+PACGAN_STACKED = Suite(
+    "PacGAN's table 2, stacked MNIST: 1,000 modes, counted by a classifier on 26,000 samples. Ours: the files' DCGAN "
+    "on 32x32, 64 packs per batch, Adam 2e-4 with beta1 0.5, constant, 100,000 updates of D and of G. The paper's code "
+    "has batch norm in D and two updates of G to one of D.",
+    [
+        Row(
+            f"m = {m}" if m > 1 else "DCGAN (m = 1)",
+            "pacgan",
+            {"dataset": "stacked_mnist", "packing": str(m), "batch-size": str(64 * m), "lr": "2e-4", "no-lr-decay": ""}
+            | {"width": "64", "steps": "100000", "log-every": "1000"},
+            published=f"PacGAN table 2: {score}",
+        )
+        for m, score in [
+            (1, "78.9 +- 6.5, KL 4.50 +- 0.13"),
+            (2, "1000.0 +- 0.0, KL 0.06 +- 0.003"),
+            (3, "1000.0 +- 0.0, KL 0.06 +- 0.003"),
+            (4, "1000.0 +- 0.0, KL 0.07 +- 0.005"),
+        ]
+    ],
+)
+UNROLLED_STACKED = Suite(
+    "Unrolled GAN's table 1, stacked MNIST with a D that is much too small: G has 64, 32 and 16 channels, D 2, 4 and 8 "
+    "(D = 1/4) or 4, 8 and 16 (D = 1/2), noise of 256 dimensions, batch 128, 500,000 updates. Differences: no batch "
+    "norm in D, one learning rate, 2e-4, for both (the paper's G: 1e-4), beta2 0.999, G's last layer.",
+    [
+        Row(
+            f"{name}, K = {k}",
+            "unrolled",
+            {"dataset": "stacked_mnist", "unroll-steps": str(k), "width": "16", "z-dim": "256", "lr": "2e-4"}
+            | {"no-lr-decay": "", "steps": "500000", "log-every": "1000"},
+            change=change,
+            published=f"Metz et al. table 1: {score}",
+        )
+        for name, change, scores in [
+            (
+                "D = 1/4",
+                "quarter_d",
+                ["30.6 +- 20.7, KL 5.99", "65.4 +- 34.8, 5.91", "236.4 +- 63.3, 4.67", "327.2 +- 74.7, 4.66"],
+            ),
+            (
+                "D = 1/2",
+                "half_d",
+                ["628.0 +- 140.9, KL 2.58", "523.6 +- 55.8, 2.44", "732.0 +- 45.0, 1.66", "817.4 +- 37.9, 1.43"],
+            ),
+        ]
+        for k, score in zip((0, 1, 5, 10), scores, strict=True)
+    ],
+)
+
+SUITES = {
+    "quick": QUICK,
+    "networks": NETWORKS,
+    "stabilisers": STABILISERS,
+    "packing": PACKING,
+    "unrolled-k": UNROLLED_K,
+    "dragan-c": DRAGAN_C,
+    "mlegan": MLEGAN,
+    "began-gamma": BEGAN_GAMMA,
+    "dual-d-ring": DUAL_D_RING,
+    "dual-d-ablations": DUAL_D,
+    "pacgan": PACGAN_TABLE_1,
+    "pacgan-stacked": PACGAN_STACKED,
+    "unrolled-stacked": UNROLLED_STACKED,
+}

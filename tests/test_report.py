@@ -1,0 +1,96 @@
+"""scripts/report.py and the claims: the README, the headers and CLAIMS.md say what results/ says."""
+
+import statistics
+
+import pytest
+from conftest import FILES, ROOT
+from scipy import stats
+
+from scripts import benchmark, claims, report
+from scripts.suites import SUITES
+
+FILES_THAT_QUOTE = {
+    ROOT / "README.md": report.with_results,
+    ROOT / "results" / "CLAIMS.md": lambda _: report.claims_page(),
+}
+FILES_THAT_QUOTE |= dict.fromkeys(FILES, report.with_expected)
+
+
+@pytest.mark.parametrize("path", FILES_THAT_QUOTE, ids=lambda path: path.name)
+def test_what_is_quoted_is_what_was_measured(path):
+    text = path.read_text()
+    assert FILES_THAT_QUOTE[path](text) == text, "stale: python scripts/report.py"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_header_quotes_the_runs(file):
+    """Not by report.py's own formatting: the means of the default command stand in the header."""
+    rows = [row for row in benchmark.read("quick") if (row["label"], row["dataset"]) == (file.stem, "ring")]
+    header = " ".join(file.read_text().split('"""')[1].split())
+    mean = {name: statistics.mean(float(row[name]) for row in rows) for name in ("coverage", "high_quality", "w1")}
+    assert f"coverage {mean['coverage']:.1f} [" in header and f"high_quality {mean['high_quality']:.2f} [" in header
+    assert f"w1 {mean['w1']:.2f} [" in header and f"{len(rows)} seeds" in header
+
+
+def test_header_of_unknown_defaults_is_refused():
+    text = FILES[0].read_text().replace("python algos/began.py\n", "python algos/began.py --gamma 0.123\n")
+    with pytest.raises(LookupError, match="no suite has run .python algos/began.py --gamma 0.123"):
+        report.with_expected(text)
+
+
+# claims -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("claim", claims.CLAIMS, ids=lambda claim: f"{claim.suite}-{claim.ours}-{claim.column}")
+def test_claim_is_about_rows_that_there_are(claim):
+    rows = {(row.label, row.dataset) for row in SUITES[claim.suite].rows}
+    assert (claim.ours, claim.dataset) in rows
+    assert not isinstance(claim.other, str) or (claim.other, claim.dataset) in rows
+    assert claim.column in benchmark.columns_of(claim.dataset) and abs(claim.sign) == 1
+
+
+def test_difference_is_welchs():
+    x, y = [8.0, 7, 8, 6, 8], [3.0, 6, 5, 8, 1, 4]
+    reference = stats.ttest_ind(x, y, equal_var=False).confidence_interval(0.95)
+    mean, half = claims.difference(x, y)
+    assert (mean - half, mean + half) == pytest.approx((reference.low, reference.high))
+    assert claims.difference([8.0] * 3, [8.0] * 4) == (0, 0)
+    one_sided = stats.t.interval(0.95, 4, loc=statistics.mean(x) - 8, scale=stats.sem(x))
+    mean, half = claims.difference(x, [8.0, 8.0])
+    assert (mean - half, mean + half) == pytest.approx(one_sided)
+    assert claims.difference([8.0], [1.0, 2.0]) == (6.5, float("inf"))
+
+
+@pytest.mark.parametrize(
+    ("mean", "half", "published", "said"),
+    [
+        (1.0, 0.5, None, "replicates"),
+        (1.0, 0.5, 5.0, "replicates"),  # smaller than published, but there
+        (-1.0, 0.5, None, "does not: the opposite"),
+        (0.1, 0.5, None, "not shown at this budget"),
+        (0.1, 0.5, 0.4, "not shown at this budget"),
+        (0.1, 0.5, 1.6, "does not: less than published"),
+        (0.0, 0.0, None, "does not: no difference"),
+        (900.0, float("inf"), 921.0, "not shown at this budget"),  # one seed
+    ],
+)
+def test_verdict(mean, half, published, said):
+    assert claims.verdict(mean, half, published) == said
+
+
+def test_claim_is_judged_by_its_rows_and_sign(monkeypatch):
+    def row(label, value):
+        return {"label": label, "dataset": "ring", "modes": value, "status": "finished"}
+
+    rows = [row("a", "8"), row("a", "7"), row("a", "8"), row("b", "3"), row("b", "4"), row("b", "2")]
+    monkeypatch.setattr(report, "results", lambda suite: rows if suite == "x" else [])
+
+    def judge(ours, other, sign, suite="x"):
+        return report.judged(claims.Claim("", "", suite, "ring", "modes", ours, other, sign))
+
+    ours, other, mean, _, said = judge("a", "b", 1)
+    assert (ours, other, said) == (rows[:3], rows[3:], "replicates") and mean == pytest.approx(14 / 3)
+    assert judge("b", "a", -1)[2:] == judge("a", "b", 1)[2:]
+    assert judge("b", "a", 1)[4] == "does not: the opposite"
+    assert judge("b", 8.0, -1)[4] == "replicates"
+    assert judge("a", "b", 1, "y") is None
