@@ -5,10 +5,11 @@
     python scripts/benchmark.py networks --dry-run | xargs -P 8 -I{} sh -c "{}"    # the same runs by other means
 
 Runs go to --out. What is finished there is not repeated, what was interrupted goes on, and what failed stays failed
-until you delete the file that says so. Then the suite's folder in results/ is written from all that is there:
-runs.csv (one row per run, failed ones too), table.md (mean and 95 % interval over the seeds, beside published numbers
-and an exact sampler's), pictures of the samples and of the numbers over time, environment.json.
-`python scripts/report.py` puts the numbers into the README, the headers and results/CLAIMS.md.
+until you delete the file that says so. A change of code is not noticed, only one of arguments: take another --out.
+Then the suite's folder in results/ is written from all that is there: runs.csv (one row per run, failed ones too),
+table.md (mean and 95 % interval over the seeds, beside published numbers and an exact sampler's), pictures of the
+samples and of the numbers over time, environment.json. `python scripts/report.py` puts the numbers into the README,
+the headers and results/CLAIMS.md.
 """
 
 import csv
@@ -32,14 +33,14 @@ from pathlib import Path
 
 import torch
 import tyro
+from torch import Tensor
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from common.data import load_data  # noqa: E402
 from common.metrics import evaluate  # noqa: E402
-from common.run import read_json  # noqa: E402
+from common.run import pick_device, read_json  # noqa: E402
 from scripts.evaluate import (  # noqa: E402
-    LABELLED,
     PAIRS,
     STACKED,
     class_statistics,
@@ -94,8 +95,13 @@ class Job:
         return self.row.command(self.args.budget)
 
     @property
-    def folders(self) -> Path:
+    def out(self) -> Path:
+        """Where its folder goes: relative to the root of the repository, as is --data-root."""
         return Path(self.args.out) / self.row.slug(self.args.budget)
+
+    @property
+    def folders(self) -> Path:
+        return ROOT / self.out
 
     @property
     def failure(self) -> Path:
@@ -103,7 +109,7 @@ class Job:
 
     def line(self) -> str:
         """The whole command; given again it goes on, or says that it is finished."""
-        places = ["--data-root", self.args.data_root, "--out", str(self.folders), "--device", self.args.device]
+        places = ["--data-root", self.args.data_root, "--out", str(self.out), "--device", self.args.device]
         return f"python {self.command} --seed {self.seed} {shlex.join(places)} --resume"
 
     def folder(self) -> Path | None:
@@ -213,13 +219,31 @@ def run_all(jobs: list[Job], at_a_time: int) -> None:
 # measuring ----------------------------------------------------------------------------------------------------------
 
 
-def measure_images(images: torch.Tensor, data, real: torch.Tensor, net) -> dict:
+def measure_images(images: Tensor, real: Tensor, stacked: bool, net, device: torch.device) -> dict:
     """Numbers of images [n, C, S, S], uint8, by scripts/evaluate.py without torch-fidelity."""
-    numbers = pair_statistics(images[:PAIRS], real[:PAIRS])
-    if data.stack > 1:
-        return numbers | stacked_statistics(predict(net, images.flatten(0, 1)[:, None], "cpu").view(-1, 3, 10))
-    probabilities = predict(net, images, "cpu")
+    numbers = pair_statistics(images[:PAIRS].to(device), real[:PAIRS].to(device))
+    if stacked:
+        return numbers | stacked_statistics(predict(net, images.flatten(0, 1)[:, None], device).view(-1, 3, 10))
+    probabilities = predict(net, images, device)
     return numbers | class_statistics(probabilities) | {"is": inception_score(probabilities)}
+
+
+@cache
+def image_set(dataset: str, root: str, device: torch.device):
+    """10,000 images of a data set (stacked: 26,000), as many others, whether stacked, and a classifier."""
+    data = load_data(dataset, str(ROOT / root), 32, torch.device("cpu"))
+    stacked = data.stack > 1
+    real, others = real_images(data, STACKED if stacked else IMAGES, 1)
+    net = train_classifier("mnist" if stacked else dataset, str(ROOT / root), 32, device)[0]
+    return real, others[: len(real)], stacked, net
+
+
+def of_images(job: Job, folder: Path) -> dict:
+    """The numbers of a run's images."""
+    device = pick_device(job.args.device)
+    real, _, stacked, net = image_set(job.row.dataset, job.args.data_root, device)
+    run = Trained(folder, device, module_of(job.command))
+    return measure_images(run.sample(run.latents(len(real), 1), True), real, stacked, net, device)
 
 
 def finished(job: Job, folder: Path) -> dict:
@@ -234,31 +258,17 @@ def finished(job: Job, folder: Path) -> dict:
     return numbers | {"seconds": round(result["seconds"]), "device": config["device"], "torch": config["torch"]}
 
 
-def image_set(dataset: str, root: str):
-    """The data, IMAGES of its images (stacked: 26,000) and others, and a classifier."""
-    data = load_data(dataset, root, 32, torch.device("cpu"))
-    real, others = real_images(data, STACKED if data.stack > 1 else IMAGES, 1)
-    single = "mnist" if dataset == "stacked_mnist" else dataset
-    net = train_classifier(single, root, 32, torch.device("cpu"))[0] if dataset in LABELLED else None
-    return data, real, others[: len(real)], net
-
-
-def of_images(job: Job, folder: Path) -> dict:
-    data, real, _, net = image_set(job.row.dataset, job.args.data_root)
-    run = Trained(folder, torch.device("cpu"), module_of(job.command))
-    return measure_images(run.sample(run.latents(len(real), 1), True), data, real, net)
-
-
-def exact(dataset: str, root: str) -> list[dict]:
+def exact(dataset: str, args: Args) -> list[dict]:
     """The numbers of samples of the data itself: of points ten times 2,500, of images once as many as of a run."""
     if dataset in MODES_OF_POINTS:
-        data, rows = load_data(dataset, root, 32, torch.device("cpu")), []
+        data, rows = load_data(dataset, "", 32, torch.device("cpu")), []
         for seed in range(10):
             torch.manual_seed(seed)
             rows.append(evaluate(data, data.sample(2500), final=True))
         return rows
-    data, real, others, net = image_set(dataset, root)
-    return [measure_images(others, data, real, net)]
+    device = pick_device(args.device)
+    real, others, stacked, net = image_set(dataset, args.data_root, device)
+    return [measure_images(others, real, stacked, net, device)]
 
 
 def collect(suite: Suite, jobs: list[Job]) -> list[dict]:
@@ -273,7 +283,7 @@ def collect(suite: Suite, jobs: list[Job]) -> list[dict]:
             elif job.failure.exists():
                 rows.append(this | {"status": f"failed: {job.failure.read_text().splitlines()[0]}"})
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
-        for seed, numbers in enumerate(exact(dataset, jobs[0].args.data_root)):
+        for seed, numbers in enumerate(exact(dataset, jobs[0].args)):
             rows.append({"label": "exact sampler", "dataset": dataset, "seed": seed, "status": "finished", **numbers})
     return rows
 
@@ -325,7 +335,7 @@ def cell(rows: list[dict], column: str) -> str:
 def page(name: str, suite: Suite, rows: list[dict]) -> str:
     """table.md, from the rows of runs.csv alone."""
     published = {(row.label, row.dataset): row.published for row in suite.rows}
-    lines = [f"# {name}", "", f"Made by `python scripts/benchmark.py {name}`. {suite.about}", ""]
+    lines = [f"# {name}: {suite.title}", "", f"Made by `python scripts/benchmark.py {name}`. {suite.about}", ""]
     lines += [
         "Each cell: mean over n seeds and, in brackets, the mean's 95 % interval by Student's t, cut at what is "
         "possible; without width where all seeds agree. A failed run counts as covering nothing. `seconds`: median, "

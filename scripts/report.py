@@ -186,9 +186,19 @@ def quick_table() -> list[str]:
     return table(head, [*cells, [*line, "", ""]])
 
 
+def suites_table() -> list[str]:
+    """The table of the suites that have been run."""
+    cells = []
+    for name, suite in SUITES.items():
+        runs = sum(row["label"] != "exact sampler" for row in results(name))
+        if runs:
+            cells.append([f"[`{name}`](results/{name}/table.md)", suite.title, runs])
+    return table(["suite", "what it compares", "runs"], cells)
+
+
 def with_results(text: str) -> str:
     """The README with what stands between its marks as the results are."""
-    parts = {"quick": "\n".join(quick_table())}
+    parts = {"quick": "\n".join(quick_table()), "suites": "\n".join(suites_table())}
     for name, part in parts.items():
         begin, end = f"<!-- {name}: scripts/report.py -->", f"<!-- end of {name} -->"
         before, rest = text.split(begin)

@@ -40,8 +40,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Suite:
+    title: str
+    """what is compared, in a line"""
     about: str
-    """what is compared, under which protocol: the first lines of the table"""
+    """under which protocol: the first lines of the table"""
     rows: list[Row]
 
 
@@ -66,6 +68,7 @@ PUBLISHED = {
     ("unrolled", "grid"): "VEEGAN table 1: 23.6, 0.16",
 }
 QUICK = Suite(
+    "all twelve files on the ring and the grid",
     "All files with their defaults: on the ring as they are, on the grid with `--width 128`. The networks are the same "
     "(three hidden layers of ReLU, PyTorch's initialisation, 2-D noise; `began.py` and `dual_d_selu.py` have their "
     "paper's activations), the budgets are not: see the seconds. Published numbers come from other networks and far "
@@ -77,6 +80,7 @@ QUICK = Suite(
 # what decides besides the loss --------------------------------------------------------------------------------------
 
 NETWORKS = Suite(
+    "units, initialisation and learning-rate decay, for four files",
     "The same four files with one thing changed at a time, in G and in D: the units of the hidden layers (leaky ReLU "
     "of slope 0.2, tanh), the initialisation (He et al., orthogonal of gain sqrt 2, both with zero biases), a constant "
     "learning rate. First ReLU, PyTorch's initialisation and a learning rate that falls to zero, as in the files.",
@@ -94,6 +98,7 @@ NETWORKS = Suite(
     ],
 )
 STABILISERS = Suite(
+    "noise on what D sees; a penalty on its weights",
     "The README's two recipes in `nsgan.py`: noise on what D sees, its standard deviation falling from 0.5 to zero, "
     "and a penalty on D's weights, 0.5e-3 times their squared norm.",
     [
@@ -103,6 +108,7 @@ STABILISERS = Suite(
     ],
 )
 MLEGAN = Suite(
+    "MLE-GAN's learning rate and its bound on the logit",
     "MLE-GAN's bound on the logit, by which exp(logit), the weight of a sample, is kept finite. What a missing mode "
     "costs is finite with it.",
     [
@@ -115,10 +121,12 @@ MLEGAN = Suite(
 # one parameter of a paper -------------------------------------------------------------------------------------------
 
 UNROLLED_K = Suite(
+    "how far the unrolled generator looks ahead",
     "Unrolled GAN: K, the updates of D that G looks ahead. K = 0 is the minimax loss without a look ahead.",
     [Row(f"K = {k}", "unrolled", {} if k == 5 else {"unroll-steps": str(k)}) for k in (0, 1, 5, 10)],
 )
 DRAGAN_C = Suite(
+    "the noise of DRAGAN's penalty",
     "DRAGAN: c, the variance of the noise around the real samples where D's slope is held at 1. The ring has modes of "
     "standard deviation 0.02, 1.5 apart.",
     [
@@ -127,6 +135,7 @@ DRAGAN_C = Suite(
     ],
 )
 BEGAN_GAMMA = Suite(
+    "BEGAN's diversity ratio, on Fashion-MNIST",
     "BEGAN: gamma, the error of generated images over that of real ones that the balance aims at.",
     [
         Row(
@@ -139,6 +148,7 @@ BEGAN_GAMMA = Suite(
     ],
 )
 DUAL_D = Suite(
+    "the ablations of dual-D SELU, on MNIST",
     "Dual-D SELU: the rows of the paper's tables 2 and 3, on MNIST instead of CIFAR-10, with our networks (the paper's "
     "are in a supplement) at width 16. The Inception Score is on the outputs of a classifier of MNIST, of 10,000 "
     "samples: only its order can be compared with the paper's.",
@@ -164,6 +174,7 @@ DUAL_D = Suite(
 )
 
 DUAL_D_RING = Suite(
+    "minibatch discrimination of dual-D SELU, on the ring",
     "Dual-D SELU on the ring, with and without minibatch discrimination in D1.",
     [
         Row("dual_d_selu", "dual_d_selu"),
@@ -174,6 +185,7 @@ DUAL_D_RING = Suite(
 # packing and unrolling, as their papers measured them ---------------------------------------------------------------
 
 PACKING = Suite(
+    "packs of 1, 2 and 4 samples",
     "`pacgan.py` with packs of m = 1, 2 and 4 samples, its own networks and defaults; m = 1 is `nsgan.py` with "
     "PacGAN's learning rate. D sees 128 samples per update for every m, so 128 / m packs.",
     [
@@ -183,6 +195,7 @@ PACKING = Suite(
     ],
 )
 PACGAN_TABLE_1 = Suite(
+    "PacGAN's networks and settings, ring and grid",
     "PacGAN's table 1: the networks of its code (G 4 x 400 with batch norm, D 3 x 200 maxout units of 5 pieces, "
     "weights N(0, 0.02^2)), Adam 1e-4 with beta1 0.8, constant, 100 packs per batch, 400,000 updates. Differences: the "
     "ring has twice the size (radius 2, standard deviation 0.02), D and G are updated in turn, the m samples of a pack "
@@ -203,6 +216,7 @@ PACGAN_TABLE_1 = Suite(
     ],
 )
 PACGAN_STACKED = Suite(
+    "packing on stacked MNIST",
     "PacGAN's table 2, stacked MNIST: 1,000 modes, counted by a classifier on 26,000 samples. Ours: the files' DCGAN "
     "on 32x32, 64 packs per batch, Adam 2e-4 with beta1 0.5, constant, 100,000 updates of D and of G. The paper's code "
     "has batch norm in D and two updates of G to one of D.",
@@ -223,6 +237,7 @@ PACGAN_STACKED = Suite(
     ],
 )
 UNROLLED_STACKED = Suite(
+    "unrolling on stacked MNIST, against a D that is too small",
     "Unrolled GAN's table 1, stacked MNIST with a D that is much too small: G has 64, 32 and 16 channels, D 2, 4 and 8 "
     "(D = 1/4) or 4, 8 and 16 (D = 1/2), noise of 256 dimensions, batch 128, 500,000 updates. Differences: no batch "
     "norm in D, one learning rate, 2e-4, for both (the paper's G: 1e-4), beta2 0.999, G's last layer.",

@@ -123,7 +123,7 @@ def test_interval_holds_the_mean_95_times_of_100():
 
 
 def test_table_counts_a_failed_run_as_nothing_covered():
-    suite = Suite("About.", [Row("a", "nsgan", published="what the paper says")])
+    suite = Suite("Title", "About.", [Row("a", "nsgan", published="what the paper says")])
     row = {"label": "a", "dataset": "ring", "command": "algos/nsgan.py", "steps": "8000", "status": "finished"}
     row |= {"coverage": "8", "modes": "8", "high_quality": "0.9", "js": "0.01", "reverse_kl": "", "w1": "0.5"}
     row |= {"seconds": "20"}
@@ -146,7 +146,7 @@ def tiny(monkeypatch, tmp_path):
         Row("changed", "nsgan", flags, 1, "tanh"),
         Row("bad", "gan", flags | {"lr": "7"}, 1),
     ]
-    monkeypatch.setitem(benchmark.SUITES, "tiny", Suite("Of tests.", rows))
+    monkeypatch.setitem(benchmark.SUITES, "tiny", Suite("Title", "Of tests.", rows))
     args = benchmark.Args(("tiny",), out=str(tmp_path / "runs"), device="cpu", jobs=2)
     monkeypatch.setattr(benchmark, "ROOT", ROOT)
     return args, tmp_path / "results"
