@@ -1,11 +1,12 @@
-"""The tables: algorithms x data sets x seeds, each run an ordinary command of an algorithm's file.
+r"""The tables: algorithms x data sets x seeds, each run an ordinary command of an algorithm's file.
 
     python scripts/benchmark.py quick --jobs 2                    # all twelve files on the ring and the grid
     python scripts/benchmark.py pacgan --budget steps=4000        # a paper's protocol at a fraction of its budget
-    python scripts/benchmark.py networks --dry-run | xargs -P 8 -I{} sh -c "{}"    # the same runs by other means
+    python scripts/benchmark.py networks --dry-run | xargs -d '\n' -n 1 -P 8 sh -c    # the same runs by other means
 
 Runs go to --out. What is finished there is not repeated, what was interrupted goes on, and what failed stays failed
-until you delete the file that says so. A change of code is not noticed, only one of arguments: take another --out.
+until you delete the file that says so. A change of code is not noticed, only one of arguments: take another --out,
+and do not start two at once on one --out.
 Then the suite's folder in results/ is written from all that is there: runs.csv (one row per run, failed ones too),
 table.md (mean and 95 % interval over the seeds, beside published numbers and an exact sampler's), pictures of the
 samples and of the numbers over time, environment.json. `python scripts/report.py` puts the numbers into the README,
@@ -18,6 +19,7 @@ import importlib.util
 import json
 import math
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -25,6 +27,7 @@ import statistics
 import subprocess
 import sys
 import textwrap
+from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -58,7 +61,8 @@ from scripts.tables import table  # noqa: E402
 from scripts.variants import variant  # noqa: E402
 
 POINTS = ["coverage", "coverage_max", "modes", "high_quality", "js", "reverse_kl", "w1"]
-NO_SAMPLES = {"coverage": 0, "coverage_max": 0, "modes": 0, "high_quality": 0}  # what a failed run counts as
+NOTHING = {"coverage": 0, "coverage_max": 0, "modes": 0, "high_quality": 0, "is": 1, "distance": 0}
+CPUS = ("x86_64", "AMD64", "aarch64", "arm64")  # what environment() calls a device that is no GPU
 IMAGES = 10_000  # samples for the numbers of images
 
 
@@ -105,12 +109,12 @@ class Job:
 
     @property
     def failure(self) -> Path:
-        return self.folders / f"s{self.seed}.failed"
+        return self.folders / f"s{self.seed}-{settings_key(self.command)}.failed"
 
     def line(self) -> str:
-        """The whole command; given again it goes on, or says that it is finished."""
+        """The whole command, with one thread; given again it goes on, or says that it is finished."""
         places = ["--data-root", self.args.data_root, "--out", str(self.out), "--device", self.args.device]
-        return f"python {self.command} --seed {self.seed} {shlex.join(places)} --resume"
+        return f"OMP_NUM_THREADS=1 python {self.command} --seed {self.seed} {shlex.join(places)} --resume"
 
     def folder(self) -> Path | None:
         """The folder of this run if it is finished, with the arguments that the command has today."""
@@ -158,19 +162,28 @@ def settings_key(command: str) -> str:
 def jobs_of(suite: Suite, args: Args) -> list[Job]:
     """All runs, the first seed of all rows first."""
     most = max(row.seeds for row in suite.rows)
-    return [
-        Job(row, FIRST_SEED + i, args)
-        for i in range(min(most, args.seeds or most))
-        for row in suite.rows
-        if i < row.seeds
-    ]
+    return [Job(row, FIRST_SEED + i, args) for i in range(most) for row in suite.rows if i < row.seeds]
+
+
+def outcome(status: int, errors: str) -> tuple[str, bool]:
+    """How a run ended, in words, and whether it may go on: after Ctrl-C or SIGTERM, not after a crash."""
+    lines = [line for line in errors.splitlines() if line.strip()] or [f"exit status {status}"]
+    if status == 0:
+        return "finished", True
+    if status in (130, 143, -signal.SIGINT, -signal.SIGTERM):
+        return "interrupted: the same command goes on", True
+    diverged = [line for line in lines if " diverged by step " in line]
+    return f"diverged: {diverged[0]}" if diverged else f"failed: {lines[-1]}", False
 
 
 def run_all(jobs: list[Job], at_a_time: int) -> None:
     """Runs what is not finished and has not failed. Ctrl-C and SIGTERM end it: the runs keep what they have done."""
     todo = {job.line(): job for job in jobs if not job.failure.exists() and not job.folder()}
     for job in {job.line(): job for job in jobs if job.failure.exists()}.values():
-        print(f"failed before ({job.failure.read_text().strip().splitlines()[0]}); to run it again: rm {job.failure}")
+        print(f"{job.failure.read_text().splitlines()[0]}\n  to run it again: rm {job.failure}")
+    pick_device(jobs[0].args.device)  # one message if there is no such device, or no data
+    for dataset in {job.row.dataset for job in todo.values()}:
+        load_data(dataset, str(ROOT / jobs[0].args.data_root), 32, torch.device("cpu"))
     running: set[subprocess.Popen] = set()
     done, stopped = 0, False
 
@@ -180,24 +193,22 @@ def run_all(jobs: list[Job], at_a_time: int) -> None:
             return
         if job.row.change:
             variant(job.row.algo, job.row.change)
-        words = [sys.executable, *shlex.split(job.line())[1:]]
+        words = [sys.executable, *shlex.split(job.line())[2:]]
         threads = os.environ | {"OMP_NUM_THREADS": "1"}
         process = subprocess.Popen(
-            words, cwd=ROOT, env=threads, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            words, cwd=ROOT, env=threads, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
         running.add(process)
+        if stopped:  # since
+            process.terminate()
         _, errors = process.communicate()
         running.discard(process)
         done += 1
-        outcome = "finished"
-        if process.returncode in (130, 143) or process.returncode < 0:
-            outcome = "interrupted: the same command goes on"
-        elif process.returncode:
-            lines = errors.strip().splitlines() or [f"exit status {process.returncode}"]
-            outcome = lines[-1] if lines[0].startswith("Traceback") else lines[0]
+        ended, goes_on = outcome(process.returncode, errors)
+        if not goes_on:
             job.failure.parent.mkdir(parents=True, exist_ok=True)
-            job.failure.write_text(f"{outcome}\n\n{job.line()}\n{errors}")
-        print(f"[{done}/{len(todo)}] {job.command} --seed {job.seed}: {outcome}", flush=True)
+            job.failure.write_text(f"{ended}\n\n{job.line()}\n{errors}")
+        print(f"[{done}/{len(todo)}] {job.command} --seed {job.seed}: {ended}", flush=True)
 
     def stop(*_):
         raise KeyboardInterrupt
@@ -230,20 +241,26 @@ def measure_images(images: Tensor, real: Tensor, stacked: bool, net, device: tor
 
 @cache
 def image_set(dataset: str, root: str, device: torch.device):
-    """10,000 images of a data set (stacked: 26,000), as many others, whether stacked, and a classifier."""
+    """10,000 images of a data set (stacked: 26,000), as many others, whether stacked, a classifier and its name."""
     data = load_data(dataset, str(ROOT / root), 32, torch.device("cpu"))
     stacked = data.stack > 1
     real, others = real_images(data, STACKED if stacked else IMAGES, 1)
-    net = train_classifier("mnist" if stacked else dataset, str(ROOT / root), 32, device)[0]
-    return real, others[: len(real)], stacked, net
+    net, _, name = train_classifier("mnist" if stacked else dataset, str(ROOT / root), 32, device)
+    return real, others[: len(real)], stacked, net, name
 
 
 def of_images(job: Job, folder: Path) -> dict:
-    """The numbers of a run's images."""
+    """The numbers of a run's images, kept in its folder."""
     device = pick_device(job.args.device)
-    real, _, stacked, net = image_set(job.row.dataset, job.args.data_root, device)
+    real, _, stacked, net, name = image_set(job.row.dataset, job.args.data_root, device)
     run = Trained(folder, device, module_of(job.command))
-    return measure_images(run.sample(run.latents(len(real), 1), True), real, stacked, net, device)
+    key = {"checkpoint": run.fingerprint, "classifier": name, "reference": fingerprint(real.numpy().tobytes())}
+    key |= {"code": fingerprint((ROOT / "scripts" / "evaluate.py").read_text()), "device": device.type}
+    return remembered(
+        folder / "benchmark.json",
+        key,
+        lambda: measure_images(run.sample(run.latents(len(real), 1), True), real, stacked, net, device),
+    )
 
 
 def finished(job: Job, folder: Path) -> dict:
@@ -254,7 +271,7 @@ def finished(job: Job, folder: Path) -> dict:
         log = [json.loads(row) for row in (folder / "metrics.jsonl").read_text().splitlines()]
         numbers["coverage_max"] = max(row["coverage"] for row in log)
     else:
-        numbers |= remembered(folder / "benchmark.json", {"n": IMAGES}, lambda: of_images(job, folder))
+        numbers |= of_images(job, folder)
     return numbers | {"seconds": round(result["seconds"]), "device": config["device"], "torch": config["torch"]}
 
 
@@ -267,7 +284,7 @@ def exact(dataset: str, args: Args) -> list[dict]:
             rows.append(evaluate(data, data.sample(2500), final=True))
         return rows
     device = pick_device(args.device)
-    real, others, stacked, net = image_set(dataset, args.data_root, device)
+    real, others, stacked, net, _ = image_set(dataset, args.data_root, device)
     return [measure_images(others, real, stacked, net, device)]
 
 
@@ -281,7 +298,7 @@ def collect(suite: Suite, jobs: list[Job]) -> list[dict]:
             if folder := job.folder():
                 rows.append(this | {"status": "finished"} | finished(job, folder))
             elif job.failure.exists():
-                rows.append(this | {"status": f"failed: {job.failure.read_text().splitlines()[0]}"})
+                rows.append(this | {"status": job.failure.read_text().splitlines()[0]})
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
         for seed, numbers in enumerate(exact(dataset, jobs[0].args)):
             rows.append({"label": "exact sampler", "dataset": dataset, "seed": seed, "status": "finished", **numbers})
@@ -302,9 +319,22 @@ def interval(values: list[float]) -> tuple[float, float]:
 
 
 def values_of(rows: Iterable[dict], name: str) -> list[float]:
-    """The numbers of a column, as in a row of runs.csv; a failed run covers nothing, its other numbers are left out."""
-    numbers = [NO_SAMPLES.get(name) if row["status"] != "finished" else row.get(name) for row in rows]
-    return [float(number) for number in numbers if number not in (None, "")]
+    """The numbers of a column of runs.csv.
+
+    A diverged run counts as nothing covered (its distances are left out), one that failed for another reason not at
+    all. Without a sharp sample reverse_kl has no value, and counts as if all were at one mode.
+    """
+    found = []
+    for row in rows:
+        number = row.get(name)
+        if row["status"].startswith("diverged"):
+            number = NOTHING.get(name)
+        missing = number in (None, "") and not row["status"].startswith("failed")
+        if missing and name == "reverse_kl" and row["dataset"] in MODES:
+            number = math.log(MODES[row["dataset"]])
+        if number not in (None, ""):
+            found.append(float(number))
+    return found
 
 
 POINT_COLUMNS = {"coverage": 1, "modes": 1, "high_quality": 2, "js": 3, "reverse_kl": 2, "w1": 2}  # digits
@@ -332,35 +362,45 @@ def cell(rows: list[dict], column: str) -> str:
     return f"{mean:.{digits}f}" + (f" [{low:.{digits}f}, {high:.{digits}f}]" if half < math.inf else "")
 
 
+def where(rows: list[dict]) -> str:
+    """What the runs ran on."""
+    devices = sorted({row["device"] for row in rows if row.get("device")})
+    return " or ".join("one CPU core" if device in CPUS else f"one {device}" for device in devices)
+
+
 def page(name: str, suite: Suite, rows: list[dict]) -> str:
     """table.md, from the rows of runs.csv alone."""
-    published = {(row.label, row.dataset): row.published for row in suite.rows}
+    planned = {(row.label, row.dataset): row for row in suite.rows}
     lines = [f"# {name}: {suite.title}", "", f"Made by `python scripts/benchmark.py {name}`. {suite.about}", ""]
     lines += [
         "Each cell: mean over n seeds and, in brackets, the mean's 95 % interval by Student's t, cut at what is "
-        "possible; without width where all seeds agree. A failed run counts as covering nothing. `seconds`: median, "
-        "one core of a busy two-core server for each run.",
+        "possible; without width where all seeds agree. A run that diverged counts as covering nothing, its distances "
+        f"are left out. `seconds`: median, {where(rows)} for each run, others running beside it.",
         "",
     ]
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
         here = [row for row in rows if row["dataset"] == dataset]
         columns = [column for column in columns_of(dataset) if values_of(here, column)]
-        cells = []
+        cells, budgets = [], set()
         for label in dict.fromkeys(row["label"] for row in here):
             these = [row for row in here if row["label"] == label]
-            failed = sum(row["status"] != "finished" for row in these)
-            seconds = values_of(these, "seconds")
-            cells.append(
-                [label, f"{len(these)}" + (f" ({failed} failed)" if failed else "")]
-                + [cell(these, column) for column in columns]
-                + [f"{statistics.median(seconds):.0f}" if seconds else "-", published.get((label, dataset)) or "-"]
-            )
-        if all(line[-1] == "-" for line in cells):
-            cells = [line[:-1] for line in cells]
-        head = ["", "n", *columns, "seconds", "published (modes, high quality, reverse KL)"]
-        steps = {int(row["steps"]) for row in here if row["steps"]}
-        lines += [f"## {dataset}", "", *table(head[: len(cells[0])], cells)]
-        lines += [f"Updates of G: {', '.join(f'{n:,}' for n in sorted(steps))}.", ""]
+            row, seconds = planned.get((label, dataset)), values_of(these, "seconds")
+            n = f"{len(these)} of {row.seeds}" if row and len(these) < row.seeds else str(len(these))
+            bad = Counter(row["status"].split(":")[0] for row in these if row["status"] != "finished")
+            n += "".join(f", {count} {how}" for how, count in bad.items())
+            cells.append([label, n, *(cell(these, column) for column in columns)])
+            cells[-1] += [f"{statistics.median(seconds):.0f}" if seconds else "-", row.published if row else ""]
+            if row:
+                words = [set(re.split(" (?=--)", command)) for command in (these[0]["command"], row.command())]
+                budgets.add(" ".join(sorted(words[0] - words[1])))
+        head = ["", "n", *columns, "seconds", "published"]
+        if not any(line[-1] for line in cells):
+            cells, head = [line[:-1] for line in cells], head[:-1]
+        steps = sorted({int(row["steps"]) for row in here if row["steps"]})
+        lines += [f"## {dataset}", "", *table(head, cells), f"Updates of G: {', '.join(f'{n:,}' for n in steps)}."]
+        if budgets - {""}:
+            lines += [f"**A fraction: `{' '.join(budgets)}` instead of the protocol's.**"]
+        lines += [""]
     return "\n".join(lines)
 
 
@@ -423,7 +463,7 @@ def draw_samples(runs: dict[Row, list[tuple[Job, Path]]], path: Path) -> None:
         colors = ["seagreen" if found else "crimson" for found in share >= 0.1 / len(data.modes)]
         edge = 1.3 * data.modes.abs().max().item()
         ax.scatter(*data.modes.T, s=70, facecolors="none", edgecolors=colors, linewidths=1.2)
-        ax.scatter(*points[:1000].T, s=1.5, color="royalblue", alpha=0.5, linewidths=0)
+        ax.scatter(*points[:1000].T, s=3, color="royalblue", alpha=0.5, linewidths=0)
         ax.set(xlim=(-edge, edge), ylim=(-edge, edge), aspect="equal")
     save(figure, path)
 
@@ -508,7 +548,7 @@ def main(args: Args) -> None:
     if args.jobs < 1 or args.seeds < 0 or not all("=" in flag for flag in args.budget):
         raise SystemExit("--jobs must be 1 or more, --seeds not negative, --budget like steps=1000 width=16")
     jobs = {name: jobs_of(SUITES[name], args) for name in args.suites}
-    everything = [job for these in jobs.values() for job in these]
+    everything = [job for these in jobs.values() for job in these if job.seed < FIRST_SEED + (args.seeds or 1000)]
     if args.dry_run:
         for job in {job.line(): job for job in everything}.values():
             if job.row.change:
@@ -516,7 +556,7 @@ def main(args: Args) -> None:
             print(job.line())
         return
     run_all(everything, args.jobs)
-    for name, these in jobs.items():
+    for name, these in jobs.items():  # of all that is there, also of seeds that were not asked for now
         write(name, these, ROOT / "results" / name)
 
 

@@ -1,10 +1,18 @@
 """What scripts/benchmark.py runs: suites of rows, each an algorithm with flags, trained on several seeds.
 
-Published numbers are those of the papers' tables as printed in their authors' repositories, mean +- standard error.
+Published numbers, mean +- standard error where there is one: PacGAN's and VEEGAN's as printed in their authors'
+repositories, Metz et al.'s as PacGAN's reprints them, dual-D SELU's from its paper.
 """
 
 import re
+import sys
 from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from scripts.sample import fingerprint  # noqa: E402
+from scripts.variants import text_of  # noqa: E402
 
 FIRST_SEED = 41  # seeds from here on: no setting was chosen on them (the search had 101 to 105)
 ALGOS = ["nsgan", "gan", "lsgan", "wgan", "wgan_gp", "dragan"]
@@ -34,8 +42,9 @@ class Row:
         return " ".join([file, *(f"--{name} {value}".strip() for name, value in flags.items())])
 
     def slug(self, budget: tuple[str, ...] = ()) -> str:
-        """The name of the folder of its runs."""
-        return re.sub(r"\W+", "-", self.command(budget)).strip("-")
+        """The name of the folder of its runs; another wording of a change is another folder."""
+        name = re.sub(r"\W+", "-", self.command(budget)).strip("-")
+        return f"{name}-{fingerprint(text_of(self.algo, self.change))[:6]}" if self.change else name
 
 
 @dataclass(frozen=True)
@@ -136,7 +145,8 @@ DRAGAN_C = Suite(
 )
 BEGAN_GAMMA = Suite(
     "BEGAN's diversity ratio, on Fashion-MNIST",
-    "BEGAN: gamma, the error of generated images over that of real ones that the balance aims at.",
+    "BEGAN: gamma, the error of generated images over that of real ones that the balance aims at. lambda_k is 0.1 for "
+    "these short runs, not 0.001.",
     [
         Row(
             f"gamma = {gamma}",
@@ -160,7 +170,7 @@ DUAL_D = Suite(
             published=f"Zhang et al., IS on CIFAR-10: {score}",
         )
         for name, flags, score in [
-            ("the paper's (best run)", {}, "7.65"),
+            ("the paper's", {}, "7.65 (best of 5 runs; their mean 7.47)"),
             ("without minibatch discrimination", {"no-minibatch-discrimination": ""}, "6.95"),
             ("without SELU", {"no-selu": ""}, "7.36"),
             ("both with minibatch discrimination", {"both-minibatch-discrimination": ""}, "7.52"),
@@ -198,8 +208,9 @@ PACGAN_TABLE_1 = Suite(
     "PacGAN's networks and settings, ring and grid",
     "PacGAN's table 1: the networks of its code (G 4 x 400 with batch norm, D 3 x 200 maxout units of 5 pieces, "
     "weights N(0, 0.02^2)), Adam 1e-4 with beta1 0.8, constant, 100 packs per batch, 400,000 updates. Differences: the "
-    "ring has twice the size (radius 2, standard deviation 0.02), D and G are updated in turn, the m samples of a pack "
-    "share a batch of G's batch norm, and the samples are drawn with its running statistics.",
+    "ring has twice the size (radius 2, standard deviation 0.02), D and G are updated in turn, real points are "
+    "always new (there from a pool of 100,000), the m samples of a pack share a batch of G's batch norm, and the final "
+    "samples are drawn with its running statistics.",
     [
         Row(
             f"m = {m}" if m > 1 else "GAN (m = 1)",
@@ -219,7 +230,8 @@ PACGAN_STACKED = Suite(
     "packing on stacked MNIST",
     "PacGAN's table 2, stacked MNIST: 1,000 modes, counted by a classifier on 26,000 samples. Ours: the files' DCGAN "
     "on 32x32, 64 packs per batch, Adam 2e-4 with beta1 0.5, constant, 100,000 updates of D and of G. The paper's code "
-    "has batch norm in D and two updates of G to one of D.",
+    "has batch norm in D, two updates of G to one of D, uniform noise of 100 dimensions (here 64, normal), images "
+    "in [0, 1].",
     [
         Row(
             f"m = {m}" if m > 1 else "DCGAN (m = 1)",
@@ -238,9 +250,10 @@ PACGAN_STACKED = Suite(
 )
 UNROLLED_STACKED = Suite(
     "unrolling on stacked MNIST, against a D that is too small",
-    "Unrolled GAN's table 1, stacked MNIST with a D that is much too small: G has 64, 32 and 16 channels, D 2, 4 and 8 "
-    "(D = 1/4) or 4, 8 and 16 (D = 1/2), noise of 256 dimensions, batch 128, 500,000 updates. Differences: no batch "
-    "norm in D, one learning rate, 2e-4, for both (the paper's G: 1e-4), beta2 0.999, G's last layer.",
+    "Unrolled GAN's table 1, with the settings of PacGAN's re-implementation: G has 64, 32 and 16 channels, D 2, 4 and "
+    "8 (D = 1/4) or 4, 8 and 16 (D = 1/2), noise of 256 dimensions, batch 128, 500,000 updates; modes are counted on "
+    "26,000 samples. Differences: no batch norm in D, one learning rate, 2e-4, for both (there 1e-4 for G), beta2 "
+    "0.999 (0.99), the files' kernels of 4x4 and slope of 0.2, G's last layer.",
     [
         Row(
             f"{name}, K = {k}",

@@ -71,8 +71,7 @@ CHANGES: dict[str, Change] = {
     "he": initialised('nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")'),
     "orthogonal": initialised("nn.init.orthogonal_(layer.weight, gain=2**0.5)"),
     "pacgan_networks": PACGAN,
-    # D with a fourth or half of the channels: with --width 16, G 64-32-16 and D 2-4-8 or 4-8-16, about as Metz et al.
-    # 2017 have them on stacked MNIST
+    # a small D: with --width 16, G 64-32-16 and D 2-4-8 or 4-8-16, as PacGAN's code has Metz et al.'s 2017 experiment
     "quarter_d": [("Discriminator(data.shape, args.width)", "Discriminator(data.shape, args.width // 8)")],
     "half_d": [("Discriminator(data.shape, args.width)", "Discriminator(data.shape, args.width // 4)")],
 }
@@ -91,18 +90,22 @@ def recipes() -> dict[str, Change]:
 
 def changed(text: str, change: str) -> str:
     """The text of a file after a change. Raises ValueError if there is nothing to change."""
-    for old, new in {**CHANGES, **recipes()}[change]:
+    for old, new in CHANGES[change] if change in CHANGES else recipes()[change]:
         if old not in text:
             raise ValueError(f"{change} does not fit: there is no\n{old}")
         text = text.replace(old, new)
     return text
 
 
+def text_of(algo: str, change: str) -> str:
+    return changed((ROOT / "algos" / f"{algo}.py").read_text(), change)
+
+
 def variant(algo: str, change: str) -> Path:
     """Writes the file of algos/ with this change below runs/, from where it finds common/, and returns its path."""
     path = ROOT / "runs" / f"{algo}-{change}.py"
     path.parent.mkdir(exist_ok=True)
-    text = changed((ROOT / "algos" / f"{algo}.py").read_text(), change)
+    text = text_of(algo, change)
     if not path.exists() or path.read_text() != text:
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
         temporary.write_text(text)

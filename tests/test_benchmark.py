@@ -48,7 +48,7 @@ def test_budget_replaces_flags():
 
 
 @pytest.fixture
-def changed(inside, monkeypatch):
+def changed(inside):
     """changed(algo, change, **args): the local variables of train() of the changed file when the loop would begin."""
 
     def run(algo, change, **args):
@@ -122,16 +122,49 @@ def test_interval_holds_the_mean_95_times_of_100():
     assert 0.94 < statistics.mean(hit) < 0.96
 
 
-def test_table_counts_a_failed_run_as_nothing_covered():
-    suite = Suite("Title", "About.", [Row("a", "nsgan", published="what the paper says")])
-    row = {"label": "a", "dataset": "ring", "command": "algos/nsgan.py", "steps": "8000", "status": "finished"}
-    row |= {"coverage": "8", "modes": "8", "high_quality": "0.9", "js": "0.01", "reverse_kl": "", "w1": "0.5"}
-    row |= {"seconds": "20"}
-    failed = dict.fromkeys(row, "") | {"label": "a", "dataset": "ring", "steps": "8000", "status": "failed: diverged"}
-    text = benchmark.page("x", suite, [row, row | {"coverage": "6"}, failed])
-    assert "3 (1 failed)" in text and "what the paper says" in text and "8,000" in text
-    assert f"4.7 [{max(0, 14 / 3 - 10.34):.1f}, 8.0]" in text  # of 8, 6, 0, cut at what is possible
-    assert "| 0.50 [0.50, 0.50] |" in text
+def row_of(label="a", status="finished", **numbers):
+    row = {"label": label, "dataset": "ring", "command": "algos/nsgan.py", "steps": "8000", "status": status}
+    return row | {"device": "x86_64"} | {name: str(number) for name, number in numbers.items()}
+
+
+def test_table_counts_a_diverged_run_as_nothing_covered_and_a_failed_one_not_at_all():
+    suite = Suite("Title", "About.", [Row("a", "nsgan", seeds=5, published="what the paper says")])
+    good = row_of(coverage=8, modes=8, high_quality=0.9, w1=0.5, seconds=20)
+    rows = [good, good | {"coverage": "6"}, row_of(status="diverged: at once"), row_of(status="failed: no disk")]
+    text = benchmark.page("x", suite, rows)
+    assert "| 4 of 5, 1 diverged, 1 failed |" in text and "what the paper says" in text and "8,000" in text
+    assert "| 4.7 [0.0, 8.0] |" in text and "| 0.50 [0.50, 0.50] |" in text  # 8, 6, 0, cut at what is possible
+    assert benchmark.values_of(rows, "high_quality") == [0.9, 0.9, 0] and benchmark.values_of(rows, "w1") == [0.5, 0.5]
+    assert "one CPU core" in text and "A fraction" not in text
+
+
+def test_no_sharp_sample_is_the_worst_reverse_kl():
+    rows = [row_of(reverse_kl=0.5), row_of(reverse_kl=""), row_of(status="diverged: x"), row_of(status="failed: x")]
+    assert benchmark.values_of(rows, "reverse_kl") == pytest.approx([0.5, 2.0794415, 2.0794415])
+
+
+def test_table_says_that_a_budget_is_a_fraction():
+    suite = Suite("Title", "About.", [Row("a", "nsgan", {"lr": "1e-4", "steps": "400000"})])
+    row = row_of(coverage=8) | {"command": "algos/nsgan.py --lr 1e-4 --steps 4000", "steps": "4000"}
+    assert "**A fraction: `--steps 4000` instead of the protocol's.**" in benchmark.page("x", suite, [row])
+
+
+# how runs end -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "errors", "said", "goes_on"),
+    [
+        (0, "", "finished", True),
+        (130, "", "interrupted: the same command goes on", True),
+        (-15, "", "interrupted: the same command goes on", True),
+        (-9, "", "failed: exit status -9", False),  # out of memory
+        (1, "a warning\nTraceback (most recent call last):\n  x\nValueError: y\n", "failed: ValueError: y", False),
+        (1, "warning\na on b diverged by step 3: g nan\ntry", "diverged: a on b diverged by step 3: g nan", False),
+    ],
+)
+def test_outcome_of_a_run(status, errors, said, goes_on):
+    assert benchmark.outcome(status, errors) == (said, goes_on)
 
 
 # running ------------------------------------------------------------------------------------------------------------
@@ -139,29 +172,33 @@ def test_table_counts_a_failed_run_as_nothing_covered():
 
 @pytest.fixture
 def tiny(monkeypatch, tmp_path):
-    """A suite of three rows, one of which fails, its arguments, and where its results go."""
+    """A suite of four rows, one of which fails and one diverges, its arguments, and where its results go."""
     flags = {"steps": "4", "log-every": "2", "width": "4"}
     rows = [
         Row("good", "nsgan", flags, 2),
         Row("changed", "nsgan", flags, 1, "tanh"),
         Row("bad", "gan", flags | {"lr": "7"}, 1),
+        Row("diverging", "nsgan", flags, 1, "explodes"),
     ]
+    infinite = [("return F.softplus(-d_fake).mean()", "return d_fake.mean() / 0")]
+    monkeypatch.setitem(variants.CHANGES, "explodes", infinite)
     monkeypatch.setitem(benchmark.SUITES, "tiny", Suite("Title", "Of tests.", rows))
     args = benchmark.Args(("tiny",), out=str(tmp_path / "runs"), device="cpu", jobs=2)
-    monkeypatch.setattr(benchmark, "ROOT", ROOT)
     return args, tmp_path / "results"
 
 
 def test_suite_runs_once_and_failures_are_rows(tiny, capsys, monkeypatch):
     args, results = tiny
     jobs = benchmark.jobs_of(benchmark.SUITES["tiny"], args)
-    assert [(job.row.label, job.seed) for job in jobs] == [("good", 41), ("changed", 41), ("bad", 41), ("good", 42)]
+    assert [(job.row.label, job.seed) for job in jobs] == [
+        ("good", 41), ("changed", 41), ("bad", 41), ("diverging", 41), ("good", 42),
+    ]  # fmt: skip
     benchmark.run_all(jobs, 2)
     said = capsys.readouterr().out
-    assert "[4/4]" in said and "--lr 7.0: must be greater than 0 and at most 1" in said
+    assert "[5/5]" in said and "--lr 7.0: must be greater than 0 and at most 1" in said
     benchmark.write("tiny", jobs, results)
     rows = list(csv.DictReader((results / "runs.csv").open()))
-    assert [row["status"].split(":")[0] for row in rows[:4]] == ["finished", "finished", "finished", "failed"]
+    assert [row["status"].split(":")[0] for row in rows[:5]] == [*["finished"] * 3, "failed", "diverged"]
     folder = jobs[0].folder()
     result = json.loads((folder / "result.json").read_text())
     assert float(rows[0]["w1"]) == pytest.approx(result["w1"], rel=1e-5)
@@ -175,7 +212,35 @@ def test_suite_runs_once_and_failures_are_rows(tiny, capsys, monkeypatch):
     capsys.readouterr()
     benchmark.run_all(jobs, 2)
     said = capsys.readouterr().out
-    assert "failed before" in said and f"rm {jobs[2].failure}" in said
+    assert "failed: " in said and f"rm {jobs[2].failure}" in said and "diverged: " in said
+
+
+def test_numbers_of_images_are_of_the_runs_own_samples(tiny, tiny_images, monkeypatch):
+    """With a data set of 40 images and a classifier that looks at the brightness: real ones, and a run of 2 steps."""
+
+    class Bright(torch.nn.Module):
+        def forward(self, x):
+            dark = x.float().mean((1, 2, 3), keepdim=False)[:, None] < 128
+            return torch.cat([dark, ~dark], 1) * 20.0
+
+    args, results = tiny
+    flags = {"dataset": "folder", "image-size": "16", "width": "8", "batch-size": "16", "steps": "2", "log-every": "1"}
+    monkeypatch.setitem(benchmark.SUITES, "tiny", Suite("Title", "About.", [Row("images", "nsgan", flags, 1)]))
+    args.data_root = tiny_images["data_root"]
+    data = benchmark.load_data("folder", args.data_root, 16, torch.device("cpu"))
+    images = data.images[torch.randint(40, (300,))].view(-1, 3, 16, 16)
+    monkeypatch.setattr(benchmark, "image_set", lambda *_: (images, images.flip(0), False, Bright(), "bright"))
+    jobs = benchmark.jobs_of(benchmark.SUITES["tiny"], args)
+    benchmark.run_all(jobs, 1)
+    benchmark.write("tiny", jobs, results)
+    run, real = csv.DictReader((results / "runs.csv").open())
+    assert real["label"] == "exact sampler" and float(real["distance"]) == pytest.approx(1)
+    samples = benchmark.Trained(jobs[0].folder(), torch.device("cpu"))
+    samples = samples.sample(samples.latents(300, 1)).flatten(1).double()
+    expected = torch.cdist(samples, samples).sum() / torch.cdist(*[images.flatten(1).double()] * 2).sum()
+    assert float(run["distance"]) == pytest.approx(expected.item(), rel=1e-4)
+    assert float(run["swd"]) > 0 and 1 <= float(run["is"]) <= 2
+    assert (results / "samples.png").exists() and not (results / "curves-folder.png").exists()
 
 
 def test_other_defaults_make_a_run_stale(tiny):
@@ -218,30 +283,30 @@ def test_dry_run_prints_commands_that_a_shell_takes(tmp_path):
     assert printed.returncode == 0, printed.stderr
     lines = printed.stdout.splitlines()
     assert len(lines) == len(suites.STABILISERS.rows) and not out.exists()
-    assert all(line.startswith("python ") and line.endswith("--resume") for line in lines)
+    assert all(line.startswith("OMP_NUM_THREADS=1 python ") and line.endswith("--resume") for line in lines)
     (noise,) = [line for line in lines if "noise" in line and "grid" not in line]
-    ended = subprocess.run(
-        noise.replace("python", sys.executable, 1), shell=True, cwd=ROOT, capture_output=True, text=True
-    )
-    assert ended.returncode == 0, ended.stderr
-    again = subprocess.run(
-        noise.replace("python", sys.executable, 1), shell=True, cwd=ROOT, capture_output=True, text=True
-    )
-    assert "is finished: nothing to resume" in again.stdout
+    command = noise.replace("python", sys.executable, 1)
+    for said in ("numbers, pictures and checkpoint", "is finished: nothing to resume"):
+        pipe = ["xargs", "-d", "\n", "-n", "1", "sh", "-c"]  # as the header has it
+        ended = subprocess.run(pipe, input=command + "\n", cwd=ROOT, capture_output=True, text=True)
+        assert ended.returncode == 0 and said in ended.stdout, ended.stderr
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("args", "said"),
     [
-        (["nonsense"], "no such suite: nonsense"),
-        ([], "which suite"),
-        (["quick", "--jobs", 0], "--jobs must be 1 or more"),
-        (["quick", "--budget", "steps"], "--budget like steps=1000"),
+        ({"suites": ("nonsense",)}, "no such suite: nonsense"),
+        ({"suites": ()}, "which suite"),
+        ({"suites": ("quick",), "jobs": 0}, "--jobs must be 1 or more"),
+        ({"suites": ("quick",), "budget": ("steps",)}, "--budget like steps=1000"),
+        ({"suites": ("quick",), "device": "cuda:99"}, "--device cuda:99: not on this machine"),
+        ({"suites": ("dual-d-ablations",), "data_root": "/nowhere"}, "/nowhere"),
     ],
 )
-def test_bad_input_is_one_message(words, said):
-    ended = script("scripts/benchmark.py", *words)
-    assert ended.returncode == 1 and said in ended.stderr and "Traceback" not in ended.stderr
+def test_bad_input_is_one_message(args, said, tmp_path):
+    with pytest.raises(SystemExit, match=said):
+        benchmark.main(benchmark.Args(**args | {"out": str(tmp_path)}))
+    assert not list(tmp_path.iterdir())
 
 
 # what is committed --------------------------------------------------------------------------------------------------
@@ -263,7 +328,12 @@ def test_committed_table_is_that_of_the_committed_runs(name):
 def test_quick_is_committed_in_full():
     rows = benchmark.read("quick")
     for row in suites.QUICK.rows:
-        assert sum(r["label"] == row.label and r["dataset"] == row.dataset for r in rows) == row.seeds
+        these = [r for r in rows if (r["label"], r["dataset"]) == (row.label, row.dataset)]
+        assert len(these) == row.seeds and {r["command"] for r in these} == {row.command()}
+
+
+def test_all_suites_are_committed():
+    assert COMMITTED == list(suites.SUITES)
 
 
 def test_the_main_command_covers_all_modes_on_every_seed():

@@ -62,35 +62,45 @@ def test_difference_is_welchs():
 
 
 @pytest.mark.parametrize(
-    ("mean", "half", "published", "said"),
+    ("mean", "half", "room", "published", "said"),
     [
-        (1.0, 0.5, None, "replicates"),
-        (1.0, 0.5, 5.0, "replicates"),  # smaller than published, but there
-        (-1.0, 0.5, None, "does not: the opposite"),
-        (0.1, 0.5, None, "not shown at this budget"),
-        (0.1, 0.5, 0.4, "not shown at this budget"),
-        (0.1, 0.5, 1.6, "does not: less than published"),
-        (0.0, 0.0, None, "does not: no difference"),
-        (900.0, float("inf"), 921.0, "not shown at this budget"),  # one seed
+        (1.0, 0.5, 2, None, "replicates"),
+        (1.0, 0.5, 2, (5.0, 0.1), "replicates"),  # smaller than published, but there
+        (-1.0, 0.5, 2, None, "does not: the opposite"),
+        (0.1, 0.5, 2, None, "not shown at this budget"),
+        (0.1, 0.5, 2, (0.8, 0.2), "not shown at this budget"),  # 0.6 is within two standard errors of 0.8
+        (0.1, 0.5, 2, (1.6, 0.2), "does not: less than published"),
+        (0.1, 0.5, 0.4, (1.6, 0.2), "not shown at this budget"),  # the baseline lost too little
+        (0.1, 0.5, 2, (1.0, 0.73), "not shown at this budget"),  # not significant in the paper itself
+        (0.0, 0.0, 2, None, "does not: no difference"),
+        (0.0, 0.0, 0, None, "not shown: there is nothing to remedy"),
+        (900.0, float("inf"), 900, (921.0, 6.0), "not shown at this budget"),  # one seed
     ],
 )
-def test_verdict(mean, half, published, said):
-    assert claims.verdict(mean, half, published) == said
+def test_verdict(mean, half, room, published, said):
+    assert claims.verdict(mean, half, room, published) == said
 
 
 def test_claim_is_judged_by_its_rows_and_sign(monkeypatch):
-    def row(label, value):
-        return {"label": label, "dataset": "ring", "modes": value, "status": "finished"}
+    def row(label, value, dataset="ring", status="finished"):
+        return {"label": label, "dataset": dataset, "modes": value, "w1": value, "status": status}
 
     rows = [row("a", "8"), row("a", "7"), row("a", "8"), row("b", "3"), row("b", "4"), row("b", "2")]
+    rows += [row("a", "1", "grid"), row("c", "", status="diverged: x"), row("c", "3"), row("c", "3")]
+    rows += [row("d", "8"), row("d", "8")]
     monkeypatch.setattr(report, "results", lambda suite: rows if suite == "x" else [])
 
-    def judge(ours, other, sign, suite="x"):
-        return report.judged(claims.Claim("", "", suite, "ring", "modes", ours, other, sign))
+    def judge(ours, other, sign, suite="x", column="modes"):
+        return report.judged(claims.Claim("", "", suite, "ring", column, ours, other, sign))
 
-    ours, other, mean, _, said = judge("a", "b", 1)
-    assert (ours, other, said) == (rows[:3], rows[3:], "replicates") and mean == pytest.approx(14 / 3)
+    ours, other, mean, half, said = judge("a", "b", 1)
+    assert (ours, other, said) == (rows[:3], rows[3:6], "replicates") and mean == pytest.approx(14 / 3)
+    assert (mean, half) == pytest.approx(claims.difference([8.0, 7, 8], [3.0, 4, 2]))
     assert judge("b", "a", -1)[2:] == judge("a", "b", 1)[2:]
     assert judge("b", "a", 1)[4] == "does not: the opposite"
     assert judge("b", 8.0, -1)[4] == "replicates"
     assert judge("a", "b", 1, "y") is None
+    assert judge("a", "c", 1)[2] == pytest.approx(23 / 3 - 2)  # a diverged run counts as no mode
+    assert judge("a", "c", 1, column="w1")[4] == "not shown: a run diverged or failed"
+    assert judge("a", "d", 1)[4] == "not shown: there is nothing to remedy"
+    assert judge("d", 7.0, 1)[4] == "not shown at this budget"  # two seeds that agree are no interval
