@@ -196,9 +196,9 @@ def train(args: Args) -> dict[str, float]:
 
     # discriminator
     def d_step():
-        real = data.sample(args.batch_size)
+        real = data.sample(run.batch_size)
         with torch.no_grad():
-            fake = G(torch.randn(args.batch_size, z_dim, device=run.device))
+            fake = G(torch.randn(run.batch_size, z_dim, device=run.device))
         d_real, d_fake = D(real), D(fake)
         d_loss = discriminator_loss(d_real, d_fake, k)
         d_opt.zero_grad()
@@ -208,7 +208,7 @@ def train(args: Args) -> dict[str, float]:
 
     # generator
     def g_step():
-        fake = G(torch.randn(args.batch_size, z_dim, device=run.device))
+        fake = G(torch.randn(run.batch_size, z_dim, device=run.device))
         d_fake = D(fake)  # G learns through both sides of |G(z) - AE(G(z))|
         g_loss = generator_loss(d_fake)
         g_opt.zero_grad()
@@ -221,7 +221,7 @@ def train(args: Args) -> dict[str, float]:
         for _ in range(args.d_steps):
             numbers = d_step()
         numbers |= g_step()
-        surplus, M = balance(numbers["d_real"], numbers["d_fake"], args.gamma)
+        surplus, M = map(run.mean, balance(numbers["d_real"], numbers["d_fake"], args.gamma))
         k.add_(args.lambda_k * surplus).clamp_(0, 1)
         if args.patience:
             M_mean.add_(M / args.patience)

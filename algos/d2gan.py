@@ -189,9 +189,9 @@ def train(args: Args) -> dict[str, float]:
 
     # discriminator
     def d_step():
-        real = data.sample(args.batch_size)
+        real = data.sample(run.batch_size)
         with torch.no_grad():
-            fake = G(torch.randn(args.batch_size, z_dim, device=run.device))
+            fake = G(torch.randn(run.batch_size, z_dim, device=run.device))
         d1_real, d1_fake, d2_real, d2_fake = D1(real), D1(fake), D2(real), D2(fake)
         d1_loss = discriminator1_loss(d1_real, d1_fake, args.alpha)
         d2_loss = discriminator2_loss(d2_real, d2_fake, args.beta)
@@ -204,7 +204,7 @@ def train(args: Args) -> dict[str, float]:
 
     # generator
     def g_step():
-        fake = G(torch.randn(args.batch_size, z_dim, device=run.device))
+        fake = G(torch.randn(run.batch_size, z_dim, device=run.device))
         g_loss = generator_loss(D1(fake), D2(fake), args.beta)
         g_opt.zero_grad()
         g_loss.backward(inputs=[*G.parameters()])  # only G learns

@@ -155,15 +155,16 @@ class Discriminator(nn.Module):
         return self.net(x).squeeze(1)
 
 
-def perturb(real: Tensor, noise: str, c: float) -> Tensor:
+def perturb(real: Tensor, noise: str, c: float, mean=lambda sd: sd) -> Tensor:
     """Samples [B, ...] with noise: normal, x + N(0, c I); uniform, x + alpha 0.5 sd(x) U[0, 1].
 
-    uniform is the official code's: one alpha ~ U[0, 1] per sample, one U per number, sd over the whole batch.
+    uniform is the official code's: one alpha ~ U[0, 1] per sample, one U per number, sd over the whole batch (mean:
+    of several processes).
     """
     if noise == "normal":
         return real + c**0.5 * torch.randn_like(real)
     alpha = torch.rand(len(real), *[1] * (real.dim() - 1), device=real.device)
-    return real + alpha * 0.5 * real.std() * torch.rand_like(real)
+    return real + alpha * 0.5 * mean(real.std()) * torch.rand_like(real)
 
 
 def gradient_penalty(D: nn.Module, x_hat: Tensor, k: float = 1.0) -> Tensor:
@@ -206,11 +207,11 @@ def train(args: Args) -> dict[str, float]:
 
     # discriminator
     def d_step():
-        real = data.sample(args.batch_size)
+        real = data.sample(run.batch_size)
         with torch.no_grad():
-            fake = G(torch.randn(args.batch_size, z_dim, device=run.device))
+            fake = G(torch.randn(run.batch_size, z_dim, device=run.device))
         d_real, d_fake = D(real), D(fake)
-        gp = gradient_penalty(D, perturb(real, args.noise, args.noise_variance), args.k)
+        gp = gradient_penalty(D, perturb(real, args.noise, args.noise_variance, run.mean), args.k)
         d_loss = discriminator_loss(d_real, d_fake) + args.lambda_ * gp
         d_opt.zero_grad()
         d_loss.backward()
@@ -219,7 +220,7 @@ def train(args: Args) -> dict[str, float]:
 
     # generator
     def g_step():
-        fake = G(torch.randn(args.batch_size, z_dim, device=run.device))
+        fake = G(torch.randn(run.batch_size, z_dim, device=run.device))
         g_loss = generator_loss(D(fake))
         g_opt.zero_grad()
         g_loss.backward(inputs=[*G.parameters()])  # only G learns

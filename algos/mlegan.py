@@ -186,9 +186,9 @@ def train(args: Args) -> dict[str, float]:
 
     # discriminator
     def d_step():
-        real = data.sample(args.batch_size)
+        real = data.sample(run.batch_size)
         with torch.no_grad():
-            fake = G(torch.randn(args.batch_size, z_dim, device=run.device))
+            fake = G(torch.randn(run.batch_size, z_dim, device=run.device))
         d_real, d_fake = D(real), D(fake)
         d_loss = discriminator_loss(d_real, d_fake)
         d_opt.zero_grad()
@@ -198,11 +198,11 @@ def train(args: Args) -> dict[str, float]:
 
     # generator
     def g_step():
-        fake = G(torch.randn(args.batch_size, z_dim, device=run.device))
+        fake = G(torch.randn(run.batch_size, z_dim, device=run.device))
         d_fake = D(fake)
         g_loss = generator_loss(d_fake, args.max_logit)
         weight = d_fake.detach().clamp(max=args.max_logit).exp()
-        ess = weight.sum().square() / weight.square().sum() / args.batch_size  # the share that carries the gradient
+        ess = weight.sum().square() / weight.square().sum() / run.batch_size  # the share that carries the gradient
         g_opt.zero_grad()
         g_loss.backward(inputs=[*G.parameters()])  # only G learns
         g_opt.step()

@@ -172,8 +172,8 @@ def train(args: Args) -> dict[str, float]:
 
     # setup
     run = Run(__file__, args)
-    if args.batch_size % args.packing:
-        raise SystemExit(f"--packing {args.packing} does not divide --batch-size {args.batch_size}")
+    if run.batch_size % args.packing:
+        raise SystemExit(f"--packing {args.packing} does not divide the batch of a process, {run.batch_size}")
     data = load_data(args.dataset, args.data_root, args.image_size, run.device)
 
     # networks
@@ -190,9 +190,9 @@ def train(args: Args) -> dict[str, float]:
 
     # discriminator
     def d_step():
-        real = data.sample(args.batch_size)
+        real = data.sample(run.batch_size)
         with torch.no_grad():
-            fake = G(torch.randn(args.batch_size, z_dim, device=run.device))
+            fake = G(torch.randn(run.batch_size, z_dim, device=run.device))
         d_real, d_fake = D(pack(real, args.packing)), D(pack(fake, args.packing))
         d_loss = discriminator_loss(d_real, d_fake)
         d_opt.zero_grad()
@@ -202,7 +202,7 @@ def train(args: Args) -> dict[str, float]:
 
     # generator
     def g_step():
-        fake = G(torch.randn(args.batch_size, z_dim, device=run.device))
+        fake = G(torch.randn(run.batch_size, z_dim, device=run.device))
         g_loss = generator_loss(D(pack(fake, args.packing)))
         g_opt.zero_grad()
         g_loss.backward(inputs=[*G.parameters()])  # only G learns

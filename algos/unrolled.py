@@ -145,10 +145,11 @@ class Discriminator(nn.Module):
         return self.net(x).squeeze(1)
 
 
-def unroll(D: nn.Module, d_opt: torch.optim.Adam, real: Tensor, fake: Tensor, steps: int) -> dict[str, Tensor]:
-    """The weights of D after `steps` more updates by its Adam on this one batch, as functions of fake: section 2.2.
+def unroll(D: nn.Module, d_opt: torch.optim.Adam, real: Tensor, fake: Tensor, steps: int, mean=lambda grad: grad):
+    """The weights of D {name: weight} after `steps` more updates by its Adam on this batch, as functions of fake: 2.2.
 
-    D, its gradients and d_opt stay as they are. The root is of v + eps^2: that of v has no finite slope at 0.
+    D, its gradients and d_opt stay as they are. The root is of v + eps^2: that of v has no finite slope at 0. mean:
+    of the gradients over several processes.
     """
     shapes = {name: p.shape for name, p in D.named_parameters()}
     state = [d_opt.state[p] for p in D.parameters()]
@@ -165,7 +166,7 @@ def unroll(D: nn.Module, d_opt: torch.optim.Adam, real: Tensor, fake: Tensor, st
     for _ in range(steps):
         d_real, d_fake = functional_call(D, named(w), torch.cat([real, fake])).chunk(2)
         (grad,) = torch.autograd.grad(discriminator_loss(d_real, d_fake), w, create_graph=True)
-        t = t + 1
+        grad, t = mean(grad), t + 1
         m = beta1 * m + (1 - beta1) * grad
         v = beta2 * v + (1 - beta2) * grad.square()
         w = w - lr * (m / (1 - beta1**t)) / (v / (1 - beta2**t) + eps**2).sqrt()
@@ -205,9 +206,9 @@ def train(args: Args) -> dict[str, float]:
 
     # discriminator
     def d_step():
-        real = data.sample(args.batch_size)
+        real = data.sample(run.batch_size)
         with torch.no_grad():
-            fake = G(torch.randn(args.batch_size, z_dim, device=run.device))
+            fake = G(torch.randn(run.batch_size, z_dim, device=run.device))
         d_real, d_fake = D(real), D(fake)
         d_loss = discriminator_loss(d_real, d_fake)
         d_opt.zero_grad()
@@ -217,9 +218,9 @@ def train(args: Args) -> dict[str, float]:
 
     # generator
     def g_step():
-        fake = G(torch.randn(args.batch_size, z_dim, device=run.device))
-        real = data.sample(args.batch_size)
-        weights = unroll(D, d_opt, real, fake, args.unroll_steps)
+        fake = G(torch.randn(run.batch_size, z_dim, device=run.device))
+        real = data.sample(run.batch_size)
+        weights = unroll(D, d_opt, real, fake, args.unroll_steps, run.mean)
         g_loss = generator_loss(functional_call(D, weights, real), functional_call(D, weights, fake))
         g_opt.zero_grad()
         g_loss.backward(inputs=[*G.parameters()])  # only G learns

@@ -192,9 +192,9 @@ def train(args: Args) -> dict[str, float]:
 
     # discriminator
     def d_step():
-        real = data.sample(args.batch_size)
+        real = data.sample(run.batch_size)
         with torch.no_grad():
-            fake = G(torch.randn(args.batch_size, z_dim, device=run.device))
+            fake = G(torch.randn(run.batch_size, z_dim, device=run.device))
         d_real, d_fake = D(real), D(fake)
         gp = gradient_penalty(D, real, fake)
         d_loss = discriminator_loss(d_real, d_fake) + args.lambda_ * gp
@@ -205,7 +205,7 @@ def train(args: Args) -> dict[str, float]:
 
     # generator
     def g_step():
-        fake = G(torch.randn(args.batch_size, z_dim, device=run.device))
+        fake = G(torch.randn(run.batch_size, z_dim, device=run.device))
         g_loss = generator_loss(D(fake))
         g_opt.zero_grad()
         g_loss.backward(inputs=[*G.parameters()])  # only G learns

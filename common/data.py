@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from common.processes import RANK, wait
+
 TORCHVISION = {  # name: (class in torchvision.datasets, where it looks below the data root)
     "mnist": ("MNIST", "MNIST/raw"),
     "fashion_mnist": ("FashionMNIST", "FashionMNIST/raw"),
@@ -81,11 +83,14 @@ def load_data(name: str, root: str = "data", image_size: int = 32, device: str |
     if name == "grid":
         line = torch.arange(-4.0, 5.0, 2.0, device=device)
         return Points(torch.cartesian_prod(line, line), std=0.05)
-    if name == "folder":
-        return Images(_folder(Path(root), image_size), device)
-    if name not in TORCHVISION:
+    if name != "folder" and name not in TORCHVISION:
         raise SystemExit(f"unknown data set {name!r}; there are: {', '.join(NAMES)}")
-    return Images(torchvision_images(name, root, image_size)[0], device, stack=3 if name == "stacked_mnist" else 1)
+    if RANK:
+        wait()  # until the first process has downloaded or decoded them
+    images = _folder(Path(root), image_size) if name == "folder" else torchvision_images(name, root, image_size)[0]
+    if RANK == 0:
+        wait()
+    return Images(images, device, stack=3 if name == "stacked_mnist" else 1)
 
 
 def torchvision_images(name: str, root: str, image_size: int, train: bool = True) -> tuple[Tensor, Tensor | None]:

@@ -22,6 +22,9 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from common import processes
+from common.processes import RANK, WORLD
+
 AT_LEAST_ONE = {"steps", "batch_size", "d_steps", "width", "log_every", "checkpoint_every", "packing"}
 ANY_SIGN = {"a", "b", "c"}  # LSGAN's codes
 THREADS = torch.get_num_threads()
@@ -41,7 +44,11 @@ class Run:
         self.algo, self.args, self.seconds, self.wandb = Path(file).stem, args, 0.0, None
         self.title = f"{self.algo} on {args.dataset}"
         check(args)
-        self.device = pick_device(args.device)
+        if args.batch_size % WORLD:
+            raise SystemExit(f"--batch-size {args.batch_size}: must be divisible by the {WORLD} processes")
+        self.batch_size = args.batch_size // WORLD  # samples of this process
+        self.mean = processes.mean  # over the processes
+        self.device = pick_device(processes.connect(args.device) if WORLD > 1 else args.device)
         points = args.dataset in ("ring", "grid")
         torch.set_num_threads(1 if points else THREADS)  # for small matrices more are slower, and change the digits
         if self.device.type == "cuda":
@@ -51,8 +58,8 @@ class Run:
         torch.manual_seed(args.seed)
         may_differ = ("resume", "track", "device", "out")  # between a run and its resumption
         self.settings = {name: value for name, value in asdict(args).items() if name not in may_differ}
-        self.folder = self._find_folder()
-        if args.track:
+        self.folder = processes.agree(self._find_folder)
+        if args.track and RANK == 0:
             import wandb
 
             if os.environ.get("WANDB_MODE", "online") == "online" and not wandb.login(prompt=False, verify=False):
@@ -66,6 +73,10 @@ class Run:
         Python is frozen by the capture: whatever changes (the learning rate) must be a tensor on the device.
         """
         if self.device.type != "cuda":
+            return update
+        if WORLD > 1:
+            if RANK == 0:
+                print("several processes: updates run without a CUDA graph")
             return update
         graph, stream, calls, outputs = torch.cuda.CUDAGraph(), torch.cuda.Stream(), 0, {}
 
@@ -97,24 +108,35 @@ class Run:
         """
         from tqdm import tqdm
 
-        done = self._start(state)
+        for optimizer in state.values() if WORLD > 1 else ():
+            if isinstance(optimizer, torch.optim.Optimizer):
+                optimizer.register_step_pre_hook(processes.average_gradients)
+        done, self.folder = processes.agree(lambda: (self._start(state), self.folder))
+        if RANK and done:
+            self._load(self.folder / "checkpoint.pt", state)
+        elif WORLD > 1 and not done:
+            self._seed(0)
         begin = time.perf_counter() - self.seconds
         self.stopped, self.logged = 0, (done, time.perf_counter())
-        with self._signals(), tqdm(total=self.args.steps, initial=done, disable=None) as self.bar:
+        with self._signals(), tqdm(total=self.args.steps, initial=done, disable=True if RANK else None) as self.bar:
             for step in range(done + 1, self.args.steps + 1):
                 yield step
                 self.bar.update()
-                if self.stopped or step % self.args.checkpoint_every == 0 or step == self.args.steps:
+                stop = self.stopped
+                if WORLD > 1:  # all stop after the same step
+                    stop = processes.any_of(stop, self.device) if step % self.args.log_every == 0 else 0
+                if stop or step % self.args.checkpoint_every == 0 or step == self.args.steps:
                     self.seconds = time.perf_counter() - begin
                     self._save(step, state)
-                if self.stopped:
+                if stop:
                     self.bar.close()
-                    print(f"stopped after step {step}; the same command with --resume goes on from there")
-                    raise SystemExit(128 + self.stopped)
+                    if RANK == 0:
+                        print(f"stopped after step {step}; the same command with --resume goes on from there")
+                    raise SystemExit(128 + stop)
 
     def due(self, step: int) -> bool:
         """Whether this step is to be logged. If so, waits for the device and stops the clock."""
-        if step % self.args.log_every and step != self.args.steps:
+        if RANK or (step % self.args.log_every and step != self.args.steps):
             return False
         if self.device.type == "cuda":
             torch.cuda.synchronize()
@@ -146,6 +168,9 @@ class Run:
 
     def finish(self, numbers: dict, exact: dict) -> dict:
         """Writes result.json and, for points, training.gif; prints `numbers` beside an exact sampler's."""
+        processes.disconnect()
+        if RANK:
+            return numbers
         result = json.loads((self.folder / "metrics.jsonl").read_text().splitlines()[-1]) | numbers
         if self.args.dataset in ("ring", "grid"):
             files = sorted((self.folder / "samples").glob("*.png"), key=lambda file: int(file.stem))
@@ -212,13 +237,16 @@ class Run:
         return done
 
     def _save(self, step: int, state: dict) -> None:
-        saved = {"algo": self.algo, "step": step, "seconds": self.seconds, "rng": torch.get_rng_state()}
+        saved = {"algo": self.algo, "step": step, "seconds": self.seconds}
         saved["state"] = {k: v if isinstance(v, Tensor) else v.state_dict() for k, v in state.items()}
         for name, part in saved["state"].items():
             if not all(leaf.isfinite().all() for leaf in tree_leaves(part) if isinstance(leaf, Tensor)):
                 self._diverged(step, f"{name} is not finite")
+        saved["rng"] = processes.all_of(torch.get_rng_state())
         if self.device.type == "cuda":
-            saved["cuda_rng"] = torch.cuda.get_rng_state(self.device)
+            saved["cuda_rng"] = processes.all_of(torch.cuda.get_rng_state(self.device))
+        if RANK:
+            return
         buffer = io.BytesIO()
         torch.save(saved, buffer)
         self._write("checkpoint.pt", buffer.getvalue())
@@ -236,14 +264,21 @@ class Run:
                 part.load_state_dict(saved["state"][name])
                 for group, kept in zip(getattr(part, "param_groups", []), ours, strict=True):
                     group["lr"], group["capturable"] = kept  # the caller's tensor, not a copy; and of this device
-            torch.set_rng_state(saved["rng"].cpu())
-            if self.device.type == "cuda" and "cuda_rng" in saved:
-                torch.cuda.set_rng_state(saved["cuda_rng"].cpu(), self.device)
+            if len(saved["rng"]) == WORLD:
+                torch.set_rng_state(saved["rng"][RANK].cpu())
+                if self.device.type == "cuda" and "cuda_rng" in saved:
+                    torch.cuda.set_rng_state(saved["cuda_rng"][RANK].cpu(), self.device)
+            else:  # another number of processes: new random numbers, which the old ones do not tell
+                self._seed(saved["step"])
             self.seconds = saved["seconds"]
             return saved["step"]
         except Exception as error:  # a damaged or foreign file makes torch raise nearly anything
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise SystemExit(f"{path} is damaged or foreign ({reason}); without it, --resume starts anew") from None
+
+    def _seed(self, step: int) -> None:
+        """Random numbers of this process's own, from the seed, the step and its rank."""
+        torch.manual_seed((self.args.seed + 0x9E3779B97F4A7C15 * (1 + RANK + step * WORLD)) % 2**63)
 
     def _write(self, name: str, content: bytes, append: bool = False) -> None:
         """Writes the whole file or the whole row, or nothing: no name ever stands for half of its content."""
@@ -270,6 +305,8 @@ class Run:
     def _diverged(self, step: int, what: str) -> None:
         kept = "the last good checkpoint is" if (self.folder / "checkpoint.pt").exists() else "no checkpoint yet"
         hint = "try a lower --lr, a lower --beta1, more --d-steps or another --seed"
+        if RANK:
+            raise SystemExit(1)  # the first process says why
         raise SystemExit(f"{self.title} diverged by step {step}: {what}\n{hint}; {kept} in {self.folder}")
 
     @contextlib.contextmanager
