@@ -15,7 +15,7 @@ from test_resume import contents, same
 LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
 
 # All algorithms in float64, in one launch. With "shares" three updates, in which every process takes its part of the
-# samples that one process would draw; else its own. Writes, of each process, all that was trained and what it draws next.
+# samples that one process would draw; else its own. Each process writes what was trained and what it draws next.
 CODE = """
 import importlib, sys, torch
 import torch.distributed as dist
