@@ -148,8 +148,7 @@ class Discriminator(nn.Module):
 def unroll(D: nn.Module, d_opt: torch.optim.Adam, real: Tensor, fake: Tensor, steps: int, mean=lambda grad: grad):
     """The weights of D {name: weight} after `steps` more updates by its Adam on this batch, as functions of fake: 2.2.
 
-    D, its gradients and d_opt stay as they are. The root is of v + eps^2: that of v has no finite slope at 0. mean:
-    of the gradients over several processes.
+    D and d_opt stay as they are. The root is of v + eps^2: that of v has no finite slope at 0. mean: over processes.
     """
     shapes = {name: p.shape for name, p in D.named_parameters()}
     state = [d_opt.state[p] for p in D.parameters()]

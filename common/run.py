@@ -366,7 +366,7 @@ def environment(device: torch.device) -> dict:
         git = subprocess.run(git, capture_output=True, text=True).stdout.strip()
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     versions = {"python": platform.python_version(), "torch": torch.__version__, "git": git}
-    return {**versions, "device": gpu or platform.machine(), "threads": torch.get_num_threads()}
+    return {**versions, "device": gpu or platform.machine(), "threads": torch.get_num_threads(), "processes": WORLD}
 
 
 def read_json(path: Path) -> dict:
