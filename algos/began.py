@@ -221,7 +221,7 @@ def train(args: Args) -> dict[str, float]:
         for _ in range(args.d_steps):
             numbers = d_step()
         numbers |= g_step()
-        surplus, M = map(run.mean, balance(numbers["d_real"], numbers["d_fake"], args.gamma))
+        surplus, M = balance(run.mean(numbers["d_real"]), run.mean(numbers["d_fake"]), args.gamma)
         k.add_(args.lambda_k * surplus).clamp_(0, 1)
         if args.patience:
             M_mean.add_(M / args.patience)

@@ -158,7 +158,7 @@ class Discriminator(nn.Module):
 def perturb(real: Tensor, noise: str, c: float, mean=lambda sd: sd) -> Tensor:
     """Samples [B, ...] with noise: normal, x + N(0, c I); uniform, x + alpha 0.5 sd(x) U[0, 1].
 
-    uniform is the official code's: one alpha ~ U[0, 1] per sample, one U per number, sd of the batch (by mean: of all).
+    uniform is the official code's: alpha ~ U[0, 1] per sample, U per number, sd of the batch (mean: over processes).
     """
     if noise == "normal":
         return real + c**0.5 * torch.randn_like(real)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from common.processes import RANK, wait
+from common.processes import WORLD, agree
 
 TORCHVISION = {  # name: (class in torchvision.datasets, where it looks below the data root)
     "mnist": ("MNIST", "MNIST/raw"),
@@ -85,12 +85,13 @@ def load_data(name: str, root: str = "data", image_size: int = 32, device: str |
         return Points(torch.cartesian_prod(line, line), std=0.05)
     if name != "folder" and name not in TORCHVISION:
         raise SystemExit(f"unknown data set {name!r}; there are: {', '.join(NAMES)}")
-    if RANK:
-        wait()  # until the first process has downloaded or decoded them
-    images = _folder(Path(root), image_size) if name == "folder" else torchvision_images(name, root, image_size)[0]
-    if RANK == 0:
-        wait()
-    return Images(images, device, stack=3 if name == "stacked_mnist" else 1)
+
+    def load() -> Tensor:
+        return _folder(Path(root), image_size) if name == "folder" else torchvision_images(name, root, image_size)[0]
+
+    if WORLD > 1:  # the first process downloads or decodes them, and the others wait
+        agree(lambda: load() is None)
+    return Images(load(), device, stack=3 if name == "stacked_mnist" else 1)
 
 
 def torchvision_images(name: str, root: str, image_size: int, train: bool = True) -> tuple[Tensor, Tensor | None]:

@@ -7,6 +7,7 @@ DistributedDataParallel is wrong, at times without a word, for penalties and for
 """
 
 import os
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -21,11 +22,17 @@ def connect(device: str) -> str:
     """Joins the other processes, and returns the device of this one: of several GPUs the one of its own."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda":
-        device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+    if device != "cpu":
+        here = int(os.environ["LOCAL_RANK"])
+        if device != "cuda" or here >= torch.cuda.device_count():
+            gpus = torch.cuda.device_count()
+            raise SystemExit(
+                f"--device {device}: process {here} needs a GPU of its own, there are {gpus}; say cuda or cpu"
+            )
+        device = f"cuda:{here}"
         torch.cuda.set_device(device)
-    if not dist.is_initialized():
-        dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    if not dist.is_initialized():  # long, as the first process may have to download or decode the data
+        dist.init_process_group("gloo" if device == "cpu" else "nccl", timeout=timedelta(hours=12))
     return device
 
 
@@ -68,6 +75,7 @@ def agree(find):
         except SystemExit as end:
             found = [end]
     dist.broadcast_object_list(found)
+    dist.barrier()  # or the first process may be gone before the others know
     if isinstance(found[0], SystemExit):
         raise SystemExit(found[0].code if RANK == 0 or isinstance(found[0].code, int) else 1)
     return found[0]
@@ -92,6 +100,7 @@ def all_of(x: Tensor) -> list[Tensor]:
 
 
 def wait() -> None:
+    """Until all are here."""
     if WORLD > 1:
         dist.barrier()
 

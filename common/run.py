@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import hashlib
 import io
 import json
 import math
@@ -59,11 +60,8 @@ class Run:
         may_differ = ("resume", "track", "device", "out")  # between a run and its resumption
         self.settings = {name: value for name, value in asdict(args).items() if name not in may_differ}
         self.folder = processes.agree(self._find_folder)
-        if args.track and RANK == 0:
-            import wandb
-
-            if os.environ.get("WANDB_MODE", "online") == "online" and not wandb.login(prompt=False, verify=False):
-                raise SystemExit(NO_ACCOUNT)
+        if args.track:
+            processes.agree(self._account)
 
     def graph(self, update):
         """On a GPU: `update` captured as one CUDA graph at its fourth call, then replayed. Else: itself.
@@ -124,11 +122,12 @@ class Run:
                 self.bar.update()
                 stop = self.stopped
                 if WORLD > 1:  # all stop after the same step
-                    stop = processes.any_of(stop, self.device) if step % self.args.log_every == 0 else 0
+                    stop = processes.any_of(stop, self.device) if step % 10 == 0 else 0
                 if stop or step % self.args.checkpoint_every == 0 or step == self.args.steps:
                     self.seconds = time.perf_counter() - begin
                     self._save(step, state)
                 if stop:
+                    processes.wait()  # for the first one's checkpoint
                     self.bar.close()
                     if RANK == 0:
                         print(f"stopped after step {step}; the same command with --resume goes on from there")
@@ -186,6 +185,13 @@ class Run:
             self.wandb.summary.update(numbers)
             self.wandb.finish()
         return result
+
+    def _account(self) -> None:
+        """Ends the run if W&B would ask for an account."""
+        import wandb
+
+        if os.environ.get("WANDB_MODE", "online") == "online" and not wandb.login(prompt=False, verify=False):
+            raise SystemExit(NO_ACCOUNT)
 
     def _find_folder(self) -> Path:
         """A new folder's name, or with --resume the newest unfinished one that the same arguments made."""
@@ -254,6 +260,9 @@ class Run:
     def _load(self, path: Path, state: dict) -> int:
         try:
             saved = torch.load(path, map_location=self.device, weights_only=True)
+            for name in ("rng", "cuda_rng"):
+                if isinstance(saved.get(name), Tensor):  # as one process used to write it
+                    saved[name] = [saved[name]]
             if saved["algo"] != self.algo:
                 raise ValueError(f"it is of {saved['algo']}.py")
             for name, part in state.items():
@@ -264,12 +273,12 @@ class Run:
                 part.load_state_dict(saved["state"][name])
                 for group, kept in zip(getattr(part, "param_groups", []), ours, strict=True):
                     group["lr"], group["capturable"] = kept  # the caller's tensor, not a copy; and of this device
+            if WORLD > 1 or len(saved["rng"]) > 1:
+                self._seed(saved["step"])  # stays so for another number of processes, or another kind of device
             if len(saved["rng"]) == WORLD:
                 torch.set_rng_state(saved["rng"][RANK].cpu())
                 if self.device.type == "cuda" and "cuda_rng" in saved:
                     torch.cuda.set_rng_state(saved["cuda_rng"][RANK].cpu(), self.device)
-            else:  # another number of processes: new random numbers, which the old ones do not tell
-                self._seed(saved["step"])
             self.seconds = saved["seconds"]
             return saved["step"]
         except Exception as error:  # a damaged or foreign file makes torch raise nearly anything
@@ -277,8 +286,9 @@ class Run:
             raise SystemExit(f"{path} is damaged or foreign ({reason}); without it, --resume starts anew") from None
 
     def _seed(self, step: int) -> None:
-        """Random numbers of this process's own, from the seed, the step and its rank."""
-        torch.manual_seed((self.args.seed + 0x9E3779B97F4A7C15 * (1 + RANK + step * WORLD)) % 2**63)
+        """Random numbers of this process's own."""
+        digest = hashlib.sha256(repr((self.args.seed, step, WORLD, RANK)).encode()).digest()
+        torch.manual_seed(int.from_bytes(digest[:4], "big"))
 
     def _write(self, name: str, content: bytes, append: bool = False) -> None:
         """Writes the whole file or the whole row, or nothing: no name ever stands for half of its content."""
@@ -315,7 +325,8 @@ class Run:
 
         def note(number, frame):
             self.stopped = number
-            signal.signal(number, old[number])
+            if WORLD == 1:  # torchrun hands on what may have come from elsewhere too, and kills after a while
+                signal.signal(number, old[number])
 
         main = threading.current_thread() is threading.main_thread()  # Python allows handlers only there
         old = {n: signal.signal(n, note) for n in (signal.SIGINT, signal.SIGTERM)} if main else {}

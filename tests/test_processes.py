@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import time
 
 import pytest
 import torch
-from conftest import ALGOS, ROOT
+from conftest import ALGOS, ROOT, script
 from test_resume import contents, same
 
 LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
@@ -146,7 +147,7 @@ def whole(tmp_path_factory):
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
-def test_broken_run_resumes_exactly(end, whole, tmp_path):
+def test_broken_run_ends_cleanly_and_resumes_exactly(end, whole, tmp_path):
     """SIGTERM to all, as a cluster does; SIGKILL to one process, which ends the others too."""
     process = launch(*WORDS, "--out", tmp_path, start_new_session=True)
     folder = tmp_path / "nsgan-ring-s1"
@@ -154,14 +155,17 @@ def test_broken_run_resumes_exactly(end, whole, tmp_path):
     while not (folder / "checkpoint.pt").exists():
         assert time.monotonic() < limit and process.poll() is None
         time.sleep(0.02)
+    workers = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
+    for worker in workers if end == signal.SIGTERM else workers[-1:]:
+        os.kill(int(worker), end)
     if end == signal.SIGTERM:
         process.terminate()
-    else:
-        workers = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
-        os.kill(int(workers[-1]), signal.SIGKILL)
     status, said = finish(process)
     assert status != 0 and not (folder / "result.json").exists(), said
     assert "stopped after step" in said if end == signal.SIGTERM else "Signal 9 (SIGKILL)" in said
+    if end == signal.SIGTERM:
+        assert torch.load(folder / "checkpoint.pt", weights_only=True)["step"] % 10 == 0
+        return
     status, said = finish(launch(*WORDS, "--out", tmp_path))
     assert status == 0 and said.count("resumed after step") == 1, said
     assert same(contents(folder), contents(whole))
@@ -176,6 +180,23 @@ def test_rows_and_pictures_are_written_once(whole):
     rows = [json.loads(row)["step"] for row in (whole / "metrics.jsonl").read_text().splitlines()]
     assert rows == list(range(50, 650, 50)) and len(list((whole / "samples").iterdir())) == 12
     assert len(torch.load(whole / "checkpoint.pt", weights_only=True)["rng"]) == 2
+
+
+def test_another_number_of_processes_goes_on(whole, tmp_path):
+    """From two to one, with new random numbers: the same start, another end."""
+    folder = tmp_path / "nsgan-ring-s1"
+    shutil.copytree(whole, folder)
+    (folder / "result.json").unlink()
+    saved = torch.load(folder / "checkpoint.pt", weights_only=True)
+    torch.save(saved | {"step": 500}, folder / "checkpoint.pt")
+    ended = script(*WORDS, "--out", tmp_path)
+    assert ended.returncode == 0 and "resumed after step 500" in ended.stdout, ended.stderr
+    assert len(torch.load(folder / "checkpoint.pt", weights_only=True)["rng"]) == 1
+
+
+def test_missing_data_is_one_message(tmp_path):
+    status, said = finish(launch("algos/nsgan.py", "--dataset", "folder", "--data-root", tmp_path / "no"))
+    assert status != 0 and said.count("no folder of images at") == 1, said
 
 
 def test_batch_that_cannot_be_shared_is_refused(tmp_path):

@@ -21,7 +21,11 @@ def task(tmp_path):
     """task(n, commands): the process of task n of an array, with a scontrol that only writes down what it is told."""
     scontrol = tmp_path / "bin" / "scontrol"
     scontrol.parent.mkdir()
-    scontrol.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/scontrol.txt\n')
+    (tmp_path / "scontrol.txt").touch()
+    scontrol.write_text(
+        f"#!/bin/sh\npgrep -f 'nsgan.py.*{tmp_path}' > /dev/null && when=before || when=after\n"
+        f'echo "$@, $when the checkpoint" >> {tmp_path}/scontrol.txt\n'
+    )
     scontrol.chmod(0o755)
     python = scontrol.with_name("python")
     python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
@@ -48,9 +52,10 @@ def test_task_runs_its_line_and_ends_as_it_does(task):
     assert "has no line 3" in process.communicate(timeout=60)[0] and process.returncode == 1
 
 
-def test_stopped_task_is_queued_anew_and_goes_on(task, tmp_path):
+@pytest.mark.parametrize("end", [signal.SIGUSR1, signal.SIGTERM], ids=["time is over", "cancelled"])
+def test_stopped_task_goes_on_and_queues_itself_anew_when_its_time_is_over(end, task, tmp_path):
     out = tmp_path / "a folder"
-    run = "OMP_NUM_THREADS=1 python algos/nsgan.py --width 4 --steps 3000 --checkpoint-every 100 --log-every 500"
+    run = "OMP_NUM_THREADS=1 python algos/nsgan.py --width 4 --steps 2000 --checkpoint-every 100 --log-every 1000"
     command = f"{run} --device cpu --out {shlex.quote(str(out))} --resume"
     process = task(1, [command])
     checkpoint = out / "nsgan-ring-s1" / "checkpoint.pt"
@@ -58,16 +63,19 @@ def test_stopped_task_is_queued_anew_and_goes_on(task, tmp_path):
     while not checkpoint.exists():
         assert time.monotonic() < limit and process.poll() is None
         time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(end)
     said = process.communicate(timeout=60)[0]
     assert process.returncode == 143 and "stopped after step" in said, said
-    assert (tmp_path / "scontrol.txt").read_text() == "requeue 77_1\n"
+    told = "requeue 77_1, after the checkpoint\n" if end == signal.SIGUSR1 else ""
+    assert (tmp_path / "scontrol.txt").read_text() == told
+    if end == signal.SIGTERM:
+        return
     step = torch.load(checkpoint, weights_only=True)["step"]
     process = task(1, [command])
     said = process.communicate(timeout=60)[0]
-    assert process.returncode == 0 and f"resumed after step {step} of 3000" in said
+    assert process.returncode == 0 and f"resumed after step {step} of 2000" in said
     assert [folder.name for folder in out.iterdir()] == ["nsgan-ring-s1"]
-    assert (tmp_path / "scontrol.txt").read_text() == "requeue 77_1\n"  # not again
+    assert (tmp_path / "scontrol.txt").read_text() == told  # not again
 
 
 def test_sweep_has_flags_that_its_program_takes():
