@@ -145,7 +145,7 @@ def module_of(command: str):
 
 
 def deciding(args: dict) -> dict:
-    """The arguments that decide a run's numbers, but the seed; an option that is off counts as one that is not there."""
+    """The arguments that decide the numbers, but the seed; an option that is off counts as one that is not there."""
     return {name: value for name, value in args.items() if name not in PLACES and value not in (False, 0, "")}
 
 
