@@ -19,7 +19,7 @@ Pitfalls    Equation 5 has log(-D), which no D in (0, 1] has. G's loss above is 
             --both-selu --no-resblock --loss hinge --gradient-penalty. The paper's supplement, with its networks, was
             not at hand: these are our own, without batch norm, minibatch discrimination with 8 kernels of 4
             dimensions (100 of 5 in the code of Salimans et al.), the penalty WGAN-GP's.
-            On the ring, below, the loss alone keeps all modes, and minibatch discrimination adds time and unevenness.
+            On the ring, below, the loss alone keeps all modes, and minibatch discrimination adds time.
 Expected    python algos/dual_d_selu.py
             coverage 8.0 +- 0.0 (best on the way 8.0), high_quality 0.90 +- 0.09, w1 0.27 +- 0.16; 5 seeds, 95 s on
             one CPU core

@@ -14,9 +14,9 @@ Pitfalls    The minus: with f = +p_data / p_g, as some notes have it, G runs fro
             p (max_logit + 2), not infinity (tests/test_losses.py).
             In practice it is fragile: few samples carry the gradient. Their logged share ess, (sum w)^2 / (B sum w^2)
             with w = exp(D), falls to 0.01 to 0.20 in the first 2,000 updates at nsgan.py's lr 1e-3, when modes are
-            lost; at lr 3e-4 to 0.20 to 0.45, and all stay; also with --max-logit 0, which caps w at 1, gives up KL's
-            charge for missing modes and never has less than 0.37. On seeds 101 and 102, --lr 1e-3 --max-logit 1 kept
-            5 and 5 modes; lr 5e-4 kept 3 and 4, with a batch of 512 all 8; five steps of D to one of G did not help.
+            lost; at lr 3e-4 to 0.20 to 0.45, and all stay. --max-logit 0 caps w at 1, gives up KL's charge, never
+            has less than 0.37 and seldom loses a mode. On seeds 101 and 102, --lr 1e-3 --max-logit 1 kept 5 and 5
+            modes; lr 5e-4 kept 3 and 4, with a batch of 512 all 8; five steps of D to one of G did not help.
 Expected    python algos/mlegan.py
             coverage 8.0 +- 0.0 (best on the way 8.0), high_quality 0.38 +- 0.16, w1 0.32 +- 0.07; 5 seeds, 31 s on
             one CPU core

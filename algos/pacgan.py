@@ -12,8 +12,8 @@ Pitfalls    A pack is m samples of one class, along the channels (of points: the
             and generated ones, never along the width of an image, and each from a z of its own.
             A batch of 128 gives 64 packs, and 64 labels: for as many labels as nsgan.py has, double --batch-size, as
             the official code does. d_real and d_fake are per pack. --packing 1 --lr 1e-3 is nsgan.py, bit
-            for bit. Only D's first layer grows: that D has more weights is not what helps. Nor is lr 2e-3, the better
-            one here: with it nsgan.py covered 5 and 8 modes on the two seeds tried, this file 8 with either.
+            for bit. Only D's first layer grows: that D has more weights is not what helps. Nor is lr 2e-3:
+            with it and --packing 1 modes are lost all the same (results/packing).
 Expected    python algos/pacgan.py
             coverage 8.0 +- 0.0 (best on the way 8.0), high_quality 0.94 +- 0.02, w1 0.18 +- 0.08; 5 seeds, 35 s on
             one CPU core

@@ -11,11 +11,10 @@ Changes     Args.steps, Args.d_steps, Args.lr, Args.clip, Args.bursts, clip_weig
             generator_loss, train.networks, train.discriminator, train.loop, no Args.beta1, no Args.beta2
 Pitfalls    Clip after every step of D, biases too: the official code clips before it, and its weights exceed c in G's
             step. -d_loss falls as G learns, but its scale depends on c, depth and width: compare it within a run
-            only. Weights pile up at -c and c and leave a simple critic;
-            wgan_gp.py bounds the slope without that.
+            only. Weights pile up at -c and c and leave a simple critic; wgan_gp.py bounds the slope without that.
             --bursts is in the official code, not in the paper's algorithm.
             Deviations: the paper's --clip 0.01 --lr 5e-5 is for images and long runs; for points in a minute c is 0.1
-            and lr 3e-3, falling to zero.
+            and lr 3e-3, falling to zero: settings for the ring, which on the grid threw 3 of 5 runs out of the data.
 Expected    python algos/wgan.py
             coverage 8.0 +- 0.0 (best on the way 8.0), high_quality 0.87 +- 0.01, w1 0.11 +- 0.01; 5 seeds, 73 s on
             one CPU core

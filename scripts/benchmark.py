@@ -121,8 +121,8 @@ class Job:
         wanted = settings(self.command)
         for folder in sorted(self.folders.glob(f"*-s{self.seed}*")):
             args = read_json(folder / "config.json").get("args", {})
-            same = {name: value for name, value in args.items() if name not in PLACES} == wanted
-            if same and args["seed"] == self.seed and (folder / "result.json").exists():
+            same = deciding(args) == wanted and args["seed"] == self.seed
+            if same and (folder / "result.json").exists():
                 return folder
         return None
 
@@ -144,11 +144,15 @@ def module_of(command: str):
     return module
 
 
+def deciding(args: dict) -> dict:
+    """The arguments that decide the numbers, but the seed; an option that is off counts as one that is not there."""
+    return {name: value for name, value in args.items() if name not in PLACES and value not in (False, 0, "")}
+
+
 @cache
 def settings(command: str) -> dict:
-    """All arguments of a command but the seed and the places."""
-    args = tyro.cli(module_of(command).Args, args=shlex.split(command)[1:])
-    return {name: value for name, value in asdict(args).items() if name not in PLACES}
+    """The deciding arguments of a command."""
+    return deciding(asdict(tyro.cli(module_of(command).Args, args=shlex.split(command)[1:])))
 
 
 def settings_key(command: str) -> str:
