@@ -13,7 +13,7 @@ TEXTS = {path.relative_to(ROOT).as_posix(): path.read_text() for path in PAGES}
 LINES = {
     (name, m[1].strip())
     for name, text in TEXTS.items()
-    for m in re.finditer(r"python ((?:algos|scripts)/[^`\n#|()]+)", text)
+    for m in re.finditer(r"(?:python|torchrun --nproc-per-node=\d+) ((?:algos|scripts)/[^`\n#|()]+)", text)
 }
 
 

@@ -202,3 +202,18 @@ def test_missing_data_is_one_message(tmp_path):
 def test_batch_that_cannot_be_shared_is_refused(tmp_path):
     status, said = finish(launch("algos/nsgan.py", "--batch-size", 33, "--out", tmp_path))
     assert status != 0 and "--batch-size 33: must be divisible by the 2 processes" in said
+
+
+def test_readme_counts_the_weights_that_are_sent():
+    """The README's table: weights of both networks, and the megabytes of gradients of one update with five of D."""
+    text = (ROOT / "README.md").read_text()
+    for size in (32, 64):
+        G = ALGOS["wgan_gp"].Generator(64, (3, size, size), 128)
+        D = ALGOS["wgan_gp"].Discriminator((3, size, size), 128)
+        g, d = (sum(p.numel() for p in network.parameters()) for network in (G, D))
+        row = next(line for line in text.splitlines() if line.startswith(f"| {size}x{size} "))
+        assert f"| {g / 1e6:.1f} M, {d / 1e6:.1f} M |" in row and f"| {4 * (g + 5 * d) / 1e6:.0f} MB |" in row
+        megabytes = 4 * (g + 5 * d) / 1e6
+        for count, rate, cell in [(8, 300e3, -3), (1000, 40e3, -2)]:
+            milliseconds = 2 * (count - 1) / count * megabytes / rate * 1e3
+            assert f"{milliseconds:.{1 if count == 8 else 0}f} ms" == row.split("|")[cell].strip()
