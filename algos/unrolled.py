@@ -10,7 +10,7 @@ Pitfalls    The gradient goes through D's K steps. K ordinary steps of a copy of
             is then y + K eta x, not y + 2 K eta x. The fakes are not detached; D, its gradients and its Adam stay as
             they are, and D then makes one step of its own. G's loss is the whole value, which saturates, and its
             real term too: D_K depends on G. With K = 0 it is gan.py's. The same samples serve all K steps.
-            On the ring it found no more modes than K = 0, which takes a quarter of the time; lr 2e-3 lost most of them.
+            On the ring it found no more modes than K = 0, which takes a fifth of the time; lr 2e-3 lost most of them.
             Deviation: the unrolled Adam takes the root of v + eps^2, for its slope at v = 0.
 Expected    python algos/unrolled.py
             coverage 8.0 +- 0.0 (best on the way 8.0), high_quality 0.73 +- 0.05, w1 0.25 +- 0.09; 5 seeds, 90 s on
