@@ -186,7 +186,7 @@ def quick_table() -> list[str]:
     """The table of all twelve files."""
     counts = {data: {len(rows_of("quick", data, algo)) for algo in ALGOS} for data in ("ring", "grid")}
     if 0 in counts["ring"] | counts["grid"]:
-        raise LookupError("not all files have been run: python scripts/benchmark.py quick")
+        raise LookupError("`python scripts/benchmark.py quick` has not run all files yet")
     n = {data: "-".join(map(str, sorted(found))) for data, found in counts.items()}
     head = ["file", "paper", "remedies", "lines changed", f"ring: modes covered of 8 (n = {n['ring']})", "sharp"]
     head += [f"grid: of 25 (n = {n['grid']})", "sharp", "seconds", "film"]
