@@ -82,7 +82,7 @@ def sentence(command: str) -> str:
             continue
         if len(values_of(rows, "seconds")) < len(rows):
             raise LookupError(f"some runs of `python {command}` failed: its header cannot quote them")
-        end = f"{len(rows)} seeds, {statistics.median(values_of(rows, 'seconds')):.0f} s on {where(rows)}"
+        end = f"95 % intervals over {len(rows)} seeds, {statistics.median(values_of(rows, 'seconds')):.0f} s on {where(rows)}"
         if not values_of(rows, "coverage"):
             return f"swd {cell(rows, 'swd')}, distance {cell(rows, 'distance')}; {end}"
         best = statistics.mean(values_of(rows, "coverage_max"))
