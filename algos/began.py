@@ -19,10 +19,10 @@ Pitfalls    A mean over a sample's numbers, not a sum: lambda_k is relative to i
             points can answer it. On images they vary, but crowd where auto-encoding is easy: shoes, or blurs.
             --patience halves the learning rate when M stalls.
 Expected    python algos/began.py
-            coverage 2.4 +- 1.5 (best on the way 3.8), high_quality 0.50 +- 0.44, w1 2.12 +- 0.54; 5 seeds, 57 s on
-            one CPU core
+            coverage 1.9 [0.9, 2.9] (best on the way 4.1), high_quality 0.55 [0.23, 0.87], w1 2.26 [1.93, 2.59]; 95%
+            intervals over 10 seeds, 50 s on one CPU core
             python algos/began.py --dataset fashion_mnist --width 16 --batch-size 32 --lr 5e-4 --steps 1000
-            swd 0.322 +- 0.018 (an exact sampler 0.029); 5 seeds, 102 s on one CPU core
+            swd 0.334 [0.243, 0.425], distance 0.55 [0.52, 0.58]; 95% intervals over 2 seeds, 107 s on one CPU core
 """
 
 import os

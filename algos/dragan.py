@@ -18,11 +18,11 @@ Pitfalls    The penalty is on the logit, not on its sigmoid, and around real sam
             Deviations: lambda 1, c 0.01 and lr 2e-3, for points. lambda is relative to the scale of the data, and with
             the 10 of the paper one to two runs in five stayed far from some modes, at each of two settings tried.
 Expected    python algos/dragan.py
-            coverage 8.0 +- 0.0 (best on the way 8.0), high_quality 0.92 +- 0.03, w1 0.15 +- 0.04; 5 seeds, 58 s on
-            one CPU core
+            coverage 8.0 [8.0, 8.0] (best on the way 8.0), high_quality 0.91 [0.90, 0.93], w1 0.15 [0.12, 0.18]; 95%
+            intervals over 10 seeds, 32 s on one CPU core
             python algos/dragan.py --dataset grid --width 128
-            coverage 25.0 +- 0.0 (best on the way 25.0), high_quality 0.91 +- 0.02, w1 0.33 +- 0.04; 5 seeds, 147 s on
-            one CPU core
+            coverage 25.0 [25.0, 25.0] (best on the way 25.0), high_quality 0.70 [0.59, 0.80], w1 0.37 [0.28, 0.46]; 95%
+            intervals over 5 seeds, 52 s on one CPU core
 """
 
 import os

@@ -12,8 +12,8 @@ Pitfalls    Most code called "gan" minimises -E log s(D(G(z))) instead, and so d
             although a loss near its maximum looks harmless. On the ring D never wins by so much, and this loss
             keeps more modes than nsgan.py's.
 Expected    python algos/gan.py
-            coverage 8.0 +- 0.0 (best on the way 8.0), high_quality 0.86 +- 0.02, w1 0.28 +- 0.08; 5 seeds, 22 s on
-            one CPU core
+            coverage 8.0 [8.0, 8.0] (best on the way 8.0), high_quality 0.85 [0.78, 0.92], w1 0.34 [0.17, 0.51]; 95%
+            intervals over 10 seeds, 21 s on one CPU core
 """
 
 import os

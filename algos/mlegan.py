@@ -18,14 +18,14 @@ Pitfalls    The minus: with f = +p_data / p_g, as some notes have it, G runs fro
             has less than 0.37 and seldom loses a mode. On seeds 101 and 102, --lr 1e-3 --max-logit 1 kept 5 and 5
             modes; lr 5e-4 kept 3 and 4, with a batch of 512 all 8; five steps of D to one of G did not help.
 Expected    python algos/mlegan.py
-            coverage 8.0 +- 0.0 (best on the way 8.0), high_quality 0.38 +- 0.16, w1 0.32 +- 0.07; 5 seeds, 31 s on
-            one CPU core
+            coverage 8.0 [8.0, 8.0] (best on the way 8.0), high_quality 0.33 [0.26, 0.41], w1 0.38 [0.32, 0.45]; 95%
+            intervals over 10 seeds, 26 s on one CPU core
             python algos/mlegan.py --lr 1e-3
-            coverage 1.8 +- 0.8 (best on the way 7.6), high_quality 0.76 +- 0.43, w1 2.71 +- 1.56; 5 seeds, 40 s on
-            one CPU core
+            coverage 3.0 [0.0, 6.6] (best on the way 8.0), high_quality 0.62 [0.12, 1.00], w1 2.13 [0.84, 3.42]; 95%
+            intervals over 5 seeds, 27 s on one CPU core
             python algos/mlegan.py --lr 1e-3 --max-logit 0
-            coverage 8.0 +- 0.0 (best on the way 8.0), high_quality 0.82 +- 0.14, w1 0.36 +- 0.35; 5 seeds, 43 s on
-            one CPU core
+            coverage 7.4 [5.7, 8.0] (best on the way 8.0), high_quality 0.83 [0.75, 0.92], w1 0.44 [0.06, 0.81]; 95%
+            intervals over 5 seeds, 29 s on one CPU core
 """
 
 import os

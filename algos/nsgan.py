@@ -15,11 +15,11 @@ Pitfalls    Sigmoid and BCELoss instead of softplus on logits lose the gradient 
             Unlike DCGAN's, D has no batch norm, so that D(x) does not depend on the rest of the batch, and the
             learning rate falls to zero (--no-lr-decay: the last samples then depend on where you stop).
 Expected    python algos/nsgan.py
-            coverage 6.4 +- 1.5 (best on the way 8.0), high_quality 0.94 +- 0.01, w1 0.80 +- 0.57; 5 seeds, 22 s on
-            one CPU core
+            coverage 5.7 [4.3, 7.1] (best on the way 8.0), high_quality 0.90 [0.83, 0.98], w1 0.95 [0.55, 1.36]; 95%
+            intervals over 10 seeds, 22 s on one CPU core
             python algos/nsgan.py --dataset grid --width 128
-            coverage 12.8 +- 1.5 (best on the way 25.0), high_quality 0.93 +- 0.01, w1 1.59 +- 0.29; 5 seeds, 72 s on
-            one CPU core
+            coverage 15.4 [14.7, 16.1] (best on the way 25.0), high_quality 0.84 [0.83, 0.86], w1 1.94 [1.50, 2.38]; 95%
+            intervals over 5 seeds, 36 s on one CPU core
 """
 
 import os

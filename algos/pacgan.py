@@ -15,11 +15,11 @@ Pitfalls    A pack is m samples of one class, along the channels (of points: the
             for bit. Only D's first layer grows: that D has more weights is not what helps. Nor is lr 2e-3:
             with it and --packing 1 modes are lost all the same (results/packing).
 Expected    python algos/pacgan.py
-            coverage 8.0 +- 0.0 (best on the way 8.0), high_quality 0.94 +- 0.02, w1 0.18 +- 0.08; 5 seeds, 35 s on
-            one CPU core
+            coverage 7.9 [7.7, 8.0] (best on the way 8.0), high_quality 0.91 [0.90, 0.93], w1 0.35 [0.22, 0.48]; 95%
+            intervals over 10 seeds, 20 s on one CPU core
             python algos/pacgan.py --dataset grid --width 128
-            coverage 20.2 +- 3.9 (best on the way 25.0), high_quality 0.52 +- 0.13, w1 1.09 +- 0.38; 5 seeds, 81 s on
-            one CPU core
+            coverage 24.0 [21.2, 25.0] (best on the way 25.0), high_quality 0.12 [0.02, 0.22], w1 0.73 [0.61, 0.84]; 95%
+            intervals over 5 seeds, 32 s on one CPU core
 """
 
 import os

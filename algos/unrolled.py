@@ -13,11 +13,11 @@ Pitfalls    The gradient goes through D's K steps. K ordinary steps of a copy of
             On the ring it found no more modes than K = 0, which takes a fifth of the time; lr 2e-3 lost most of them.
             Deviation: the unrolled Adam takes the root of v + eps^2, for its slope at v = 0.
 Expected    python algos/unrolled.py
-            coverage 8.0 +- 0.0 (best on the way 8.0), high_quality 0.73 +- 0.05, w1 0.25 +- 0.09; 5 seeds, 90 s on
-            one CPU core
+            coverage 7.6 [6.7, 8.0] (best on the way 8.0), high_quality 0.73 [0.69, 0.77], w1 0.45 [0.22, 0.69]; 95%
+            intervals over 10 seeds, 55 s on one CPU core
             python algos/unrolled.py --unroll-steps 0
-            coverage 8.0 +- 0.0 (best on the way 8.0), high_quality 0.65 +- 0.05, w1 0.38 +- 0.20; 5 seeds, 13 s on
-            one CPU core
+            coverage 8.0 [8.0, 8.0] (best on the way 8.0), high_quality 0.67 [0.46, 0.88], w1 0.33 [0.00, 0.68]; 95%
+            intervals over 3 seeds, 10 s on one CPU core
 """
 
 import os

@@ -18,11 +18,11 @@ Pitfalls    The norm is over all of a sample, not per pixel or over the batch; e
             the official code's toy) look at gp first: far from 0, d_loss is not W1.
             Deviations: lr 3e-3 falling to zero, for points; the official code has beta1 0.5 and G's step first.
 Expected    python algos/wgan_gp.py --lambda 10
-            coverage 8.0 +- 0.0 (best on the way 8.0), high_quality 0.93 +- 0.01, w1 0.13 +- 0.05; 5 seeds, 93 s on
-            one CPU core
+            coverage 8.0 [8.0, 8.0] (best on the way 8.0), high_quality 0.91 [0.88, 0.94], w1 0.13 [0.11, 0.16]; 95%
+            intervals over 10 seeds, 83 s on one CPU core
             python algos/wgan_gp.py --lambda 10 --dataset grid --width 128
-            coverage 23.6 +- 2.1 (best on the way 25.0), high_quality 0.27 +- 0.29, w1 0.85 +- 0.40; 5 seeds, 157 s on
-            one CPU core
+            coverage 22.8 [20.6, 25.0] (best on the way 24.2), high_quality 0.15 [0.00, 0.52], w1 0.99 [0.62, 1.35]; 95%
+            intervals over 5 seeds, 158 s on one CPU core
 """
 
 import os

@@ -82,7 +82,8 @@ def sentence(command: str) -> str:
             continue
         if len(values_of(rows, "seconds")) < len(rows):
             raise LookupError(f"some runs of `python {command}` failed: its header cannot quote them")
-        end = f"{len(rows)} seeds, {statistics.median(values_of(rows, 'seconds')):.0f} s on {where(rows)}"
+        seconds = statistics.median(values_of(rows, "seconds"))
+        end = f"95% intervals over {len(rows)} seeds, {seconds:.0f} s on {where(rows)}"
         if not values_of(rows, "coverage"):
             return f"swd {cell(rows, 'swd')}, distance {cell(rows, 'distance')}; {end}"
         best = statistics.mean(values_of(rows, "coverage_max"))
