@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from scripts.sample import fingerprint  # noqa: E402
-from scripts.variants import text_of  # noqa: E402
+from scripts.variants import change  # noqa: E402
 
 FIRST_SEED = 41  # seeds from here on: no setting was chosen on them (the search had 101 to 105)
 ALGOS = ["nsgan", "gan", "lsgan", "wgan", "wgan_gp", "dragan"]
@@ -44,7 +44,7 @@ class Row:
     def slug(self, budget: tuple[str, ...] = ()) -> str:
         """The name of the folder of its runs; another wording of a change is another folder."""
         name = re.sub(r"\W+", "-", self.command(budget)).strip("-")
-        return f"{name}-{fingerprint(text_of(self.algo, self.change))[:6]}" if self.change else name
+        return f"{name}-{fingerprint(repr(change(self.change)))[:6]}" if self.change else name
 
 
 @dataclass(frozen=True)

@@ -88,24 +88,25 @@ def recipes() -> dict[str, Change]:
     return found
 
 
-def changed(text: str, change: str) -> str:
+def change(name: str) -> Change:
+    """The change of this name."""
+    return CHANGES[name] if name in CHANGES else recipes()[name]
+
+
+def changed(text: str, name: str) -> str:
     """The text of a file after a change. Raises ValueError if there is nothing to change."""
-    for old, new in CHANGES[change] if change in CHANGES else recipes()[change]:
+    for old, new in change(name):
         if old not in text:
-            raise ValueError(f"{change} does not fit: there is no\n{old}")
+            raise ValueError(f"{name} does not fit: there is no\n{old}")
         text = text.replace(old, new)
     return text
 
 
-def text_of(algo: str, change: str) -> str:
-    return changed((ROOT / "algos" / f"{algo}.py").read_text(), change)
-
-
-def variant(algo: str, change: str) -> Path:
+def variant(algo: str, name: str) -> Path:
     """Writes the file of algos/ with this change below runs/, from where it finds common/, and returns its path."""
-    path = ROOT / "runs" / f"{algo}-{change}.py"
+    path = ROOT / "runs" / f"{algo}-{name}.py"
     path.parent.mkdir(exist_ok=True)
-    text = text_of(algo, change)
+    text = changed((ROOT / "algos" / f"{algo}.py").read_text(), name)
     if not path.exists() or path.read_text() != text:
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
         temporary.write_text(text)
