@@ -115,7 +115,7 @@ CLAIMS = [
         "quick", "grid", "modes", "dual_d_selu", "nsgan",
     ),
     Claim(
-        "A generator that maximises the likelihood, KL(p_data || p_g), does not drop modes (here: fewer than nsgan).",
+        "A generator that maximises the likelihood, KL(p_data, p_g), does not drop modes (here: fewer than nsgan).",
         "lecture notes on GANs, section 2, with Goodfellow 2014, arXiv 1412.6515",
         "quick", "ring", "modes", "mlegan", "nsgan",
     ),

@@ -32,6 +32,15 @@ def test_header_quotes_the_runs(file):
     assert f"w1 {mean['w1']:.2f} [" in header and f"{len(rows)} seeds" in header
 
 
+def test_tables_are_tables():
+    """No cell holds what Markdown takes for the border of one."""
+    for page in [ROOT / "README.md", *(ROOT / "results").rglob("*.md")]:
+        lines = page.read_text().splitlines()
+        for above, line in zip(lines, lines[1:], strict=False):
+            if above.startswith("|") and line.startswith("|"):
+                assert above.count("|") == line.count("|"), f"{page.name}: {line}"
+
+
 def test_header_of_unknown_defaults_is_refused():
     text = FILES[0].read_text().replace("python algos/began.py\n", "python algos/began.py --gamma 0.123\n")
     with pytest.raises(LookupError, match="no suite has run .python algos/began.py --gamma 0.123"):
