@@ -210,7 +210,7 @@ def train(args: Args) -> dict[str, float]:
         with torch.no_grad():
             fake = G(torch.randn(run.batch_size, z_dim, device=run.device))
         d_real, d_fake = D(real), D(fake)
-        gp = gradient_penalty(D, perturb(real, args.noise, args.noise_variance, run.mean), args.k)
+        gp = gradient_penalty(D, perturb(real, args.noise, args.noise_variance, mean=run.mean), args.k)
         d_loss = discriminator_loss(d_real, d_fake) + args.lambda_ * gp
         d_opt.zero_grad()
         d_loss.backward()

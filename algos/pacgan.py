@@ -173,7 +173,7 @@ def train(args: Args) -> dict[str, float]:
     # setup
     run = Run(__file__, args)
     if run.batch_size % args.packing:
-        raise SystemExit(f"--packing {args.packing} does not divide the batch of a process, {run.batch_size}")
+        raise SystemExit(f"--packing {args.packing} does not divide --batch-size {run.batch_size} of a process")
     data = load_data(args.dataset, args.data_root, args.image_size, run.device)
 
     # networks

@@ -219,7 +219,7 @@ def train(args: Args) -> dict[str, float]:
     def g_step():
         fake = G(torch.randn(run.batch_size, z_dim, device=run.device))
         real = data.sample(run.batch_size)
-        weights = unroll(D, d_opt, real, fake, args.unroll_steps, run.mean)
+        weights = unroll(D, d_opt, real, fake, args.unroll_steps, mean=run.mean)
         g_loss = generator_loss(functional_call(D, weights, real), functional_call(D, weights, fake))
         g_opt.zero_grad()
         g_loss.backward(inputs=[*G.parameters()])  # only G learns

@@ -30,8 +30,8 @@ def spy(monkeypatch, module, function):
     """The list of (arguments, result) of each call from now on."""
     original, calls = getattr(module, function), []
 
-    def watched(*args):
-        result = original(*args)
+    def watched(*args, **options):
+        result = original(*args, **options)
         calls.append((args, result))
         return result
 
@@ -46,6 +46,17 @@ def test_flag_reaches_its_formula(name, flags, function, passed, inside, monkeyp
     calls.clear()
     local["update"]()
     assert calls and all(args[-len(passed) :] == passed for args, _ in calls)
+
+
+@pytest.mark.parametrize(("name", "function"), [("unrolled", "unroll"), ("dragan", "perturb")])
+def test_mean_over_processes_is_handed_on(name, function, inside, monkeypatch):
+    original, seen = getattr(ALGOS[name], function), []
+    watched = lambda *args, mean: seen.append(mean) or original(*args, mean=mean)  # noqa: E731
+    monkeypatch.setattr(ALGOS[name], function, watched)
+    local = inside(ALGOS[name], width=8)
+    seen.clear()
+    local["update"]()
+    assert seen == [local["run"].mean]
 
 
 @pytest.mark.parametrize("name", ["wgan_gp", "dragan"])

@@ -106,21 +106,20 @@ def leaves(state):
     return [x for x in torch.utils._pytree.tree_leaves(state) if isinstance(x, torch.Tensor) and x.is_floating_point()]
 
 
-def test_two_halves_of_a_batch_give_the_gradients_of_the_whole(algo, trained):
-    """After three updates the weights and the optimisers' means of gradients are those of one process."""
-    name = algo.__name__.split(".")[1]
-    (((one, _),), two) = trained(1, "shares")[name], trained(2, "shares")[name]
-    assert one.keys() == two[0][0].keys()
-    for whole, half in zip(leaves(one), leaves(two[0][0]), strict=True):
-        assert torch.allclose(whole, half, rtol=1e-9, atol=1e-13)
-    moved = [x for x in leaves(one["g_opt"]) if x.numel() > 1]
-    assert all(x.abs().max() > 0 for x in moved)
+def test_two_halves_of_a_batch_give_the_gradients_of_the_whole(trained):
+    """In every file: after three updates the weights and the means of gradients are those of one process."""
+    alone, together = trained(1, "shares"), trained(2, "shares")
+    for name in ALGOS:  # not a test for each: two workers of pytest would launch everything twice
+        ((one, _),), ((two, _), _) = alone[name], together[name]
+        assert one.keys() == two.keys()
+        for whole, half in zip(leaves(one), leaves(two), strict=True):
+            assert torch.allclose(whole, half, rtol=1e-9, atol=1e-13), name
+        assert all(x.abs().max() > 0 for x in leaves(one["g_opt"]) if x.numel() > 1), name
 
 
-def test_processes_keep_the_same_weights_and_draw_other_samples(algo, trained):
-    (first, a), (second, b) = trained(2, "own")[algo.__name__.split(".")[1]]
-    assert same(first, second)
-    assert not torch.equal(a, b)
+def test_processes_keep_the_same_weights_and_draw_other_samples(trained):
+    for name, ((first, a), (second, b)) in trained(2, "own").items():
+        assert same(first, second) and not torch.equal(a, b), name
 
 
 def launch(*words, **options):
