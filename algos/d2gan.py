@@ -47,6 +47,8 @@ class Args:
     """auto (a GPU if there is one), cpu, cuda, cuda:1, ..."""
     graph: bool = True
     """on a GPU, replay each update as one CUDA graph"""
+    amp: bool = False
+    """for images: bfloat16 inside the networks; weights, losses, penalties and optimisers stay float32"""
     lr_decay: bool = True
     """let the learning rate fall linearly to zero over the run"""
     log_every: int = 200
@@ -180,6 +182,7 @@ def train(args: Args) -> dict[str, float]:
     G = Generator(z_dim, data.shape, args.width).to(run.device, memory_format=torch.channels_last)
     D1 = Discriminator(data.shape, args.width).to(run.device, memory_format=torch.channels_last)
     D2 = Discriminator(data.shape, args.width).to(run.device, memory_format=torch.channels_last)
+    run.autocast(G, D1, D2)  # with --amp
     lr = torch.tensor(args.lr, device=run.device)  # a tensor, for a CUDA graph to see it fall
     adam = {"lr": lr, "betas": (args.beta1, args.beta2), "fused": True, "capturable": True}
     g_opt = torch.optim.Adam(G.parameters(), **adam)
@@ -193,14 +196,11 @@ def train(args: Args) -> dict[str, float]:
         with torch.no_grad():
             fake = G(torch.randn(run.batch_size, z_dim, device=run.device))
         d1_real, d1_fake, d2_real, d2_fake = D1(real), D1(fake), D2(real), D2(fake)
-        d1_loss = discriminator1_loss(d1_real, d1_fake, args.alpha)
-        d2_loss = discriminator2_loss(d2_real, d2_fake, args.beta)
-        d_loss = d1_loss + d2_loss
+        d_loss = discriminator1_loss(d1_real, d1_fake, args.alpha) + discriminator2_loss(d2_real, d2_fake, args.beta)
         d_opt.zero_grad()
         d_loss.backward()
         d_opt.step()
-        numbers = {"d_loss": d_loss, "d1_loss": d1_loss, "d2_loss": d2_loss}
-        return numbers | {"d1_real": d1_real, "d1_fake": d1_fake, "d2_real": d2_real, "d2_fake": d2_fake}
+        return {"d_loss": d_loss, "d1_real": d1_real, "d1_fake": d1_fake, "d2_real": d2_real, "d2_fake": d2_fake}
 
     # generator
     def g_step():
@@ -225,8 +225,7 @@ def train(args: Args) -> dict[str, float]:
         return fake
 
     # loop
-    if args.graph and data.on_device:
-        update = run.graph(update)
+    update = run.graph(update) if data.on_device else update
     for step in run.steps(G=G, D1=D1, D2=D2, g_opt=g_opt, d_opt=d_opt):
         if args.lr_decay:
             lr.fill_(args.lr * (1 - (step - 1) / args.steps))

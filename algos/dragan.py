@@ -10,11 +10,9 @@ Remedies    Mode collapse and oscillation: where D is steep around real samples,
 Changes     Args.lr, Args.lambda, Args.k, Args.noise, Args.noise_variance, perturb, gradient_penalty,
             train.discriminator
 Pitfalls    The penalty is on the logit, not on its sigmoid, and around real samples, not between real and generated
-            ones. c is a variance, in the data's units squared. The paper's c of about 10 is for pixels 0 to 255: a
-            standard deviation of 3.2 there, but of 3.2 times the whole half-range for pixels in [-1, 1], where it
-            drowns the image; 0.0006 is the same in those units (--noise-variance 6e-4 for images here).
-            --noise uniform is the official code: x + alpha 0.5 sd(x) U[0, 1), sd over the whole batch: it adapts to
-            the scale of the data, and is not centred (0.125 sd on average).
+            ones. c is a variance, in the data's units squared. The paper's c of about 10 is for pixels 0 to 255; in
+            [-1, 1] it would drown them, and the same is --noise-variance 6e-4. --noise uniform is the official code's:
+            x + alpha 0.5 sd(x) U[0, 1), sd over the whole batch, so not centred (0.125 sd on average).
             Deviations: lambda 1, c 0.01 and lr 2e-3, for points. lambda is relative to the scale of the data, and with
             the 10 of the paper one to two runs in five stayed far from some modes, at each of two settings tried.
 Expected    python algos/dragan.py
@@ -54,6 +52,8 @@ class Args:
     """auto (a GPU if there is one), cpu, cuda, cuda:1, ..."""
     graph: bool = True
     """on a GPU, replay each update as one CUDA graph"""
+    amp: bool = False
+    """for images: bfloat16 inside the networks; weights, losses, penalties and optimisers stay float32"""
     lr_decay: bool = True
     """let the learning rate fall linearly to zero over the run"""
     log_every: int = 200
@@ -197,6 +197,7 @@ def train(args: Args) -> dict[str, float]:
     z_dim = args.z_dim or (2 if data.shape == (2,) else 64)
     G = Generator(z_dim, data.shape, args.width).to(run.device, memory_format=torch.channels_last)
     D = Discriminator(data.shape, args.width).to(run.device, memory_format=torch.channels_last)
+    run.autocast(G, D)  # with --amp
     lr = torch.tensor(args.lr, device=run.device)  # a tensor, for a CUDA graph to see it fall
     adam = {"lr": lr, "betas": (args.beta1, args.beta2), "fused": True, "capturable": True}
     g_opt = torch.optim.Adam(G.parameters(), **adam)
@@ -240,8 +241,7 @@ def train(args: Args) -> dict[str, float]:
         return fake
 
     # loop
-    if args.graph and data.on_device:
-        update = run.graph(update)
+    update = run.graph(update) if data.on_device else update
     for step in run.steps(G=G, D=D, g_opt=g_opt, d_opt=d_opt):
         if args.lr_decay:
             lr.fill_(args.lr * (1 - (step - 1) / args.steps))

@@ -16,9 +16,8 @@ Pitfalls    Equation 5 has log(-D), which no D in (0, 1] has. G's loss above is 
             cross-entropy. --loss eq6: the paper's equation 6, whose gradient is 4 JS: there D2 adds nothing.
             At D2 = 1 - D1, G's loss is minus D1's logit: in theory, one discriminator would do.
             The rows of tables 2 and 3: --no-minibatch-discrimination --both-minibatch-discrimination --no-selu
-            --both-selu --no-resblock --loss hinge --gradient-penalty. The paper's supplement, with its networks, was
-            not at hand: these are our own, without batch norm, minibatch discrimination with 8 kernels of 4
-            dimensions (100 of 5 in the code of Salimans et al.), the penalty WGAN-GP's.
+            --both-selu --no-resblock --loss hinge --gradient-penalty. The networks are ours (the supplement was not at
+            hand): no batch norm, 8 kernels of 4 dimensions (100 of 5 in Salimans et al.'s code), WGAN-GP's penalty.
             On the ring, below, the loss alone keeps all modes, and minibatch discrimination adds time.
 Expected    python algos/dual_d_selu.py
             coverage 8.0 [8.0, 8.0] (best on the way 8.0), high_quality 0.93 [0.90, 0.95], w1 0.17 [0.13, 0.21]; 95%
@@ -57,6 +56,8 @@ class Args:
     """auto (a GPU if there is one), cpu, cuda, cuda:1, ..."""
     graph: bool = True
     """on a GPU, replay each update as one CUDA graph"""
+    amp: bool = False
+    """for images: bfloat16 inside the networks; weights, losses, penalties and optimisers stay float32"""
     lr_decay: bool = True
     """let the learning rate fall linearly to zero over the run"""
     log_every: int = 200
@@ -242,6 +243,7 @@ def train(args: Args) -> dict[str, float]:
     D1 = Discriminator(data.shape, args.width, args.both_selu, args.resblock, args.minibatch_discrimination)
     D2 = Discriminator(data.shape, args.width, args.selu, minibatch=args.both_minibatch_discrimination)
     D1, D2 = (D.to(run.device, memory_format=torch.channels_last) for D in (D1, D2))
+    run.autocast(G, D1, D2)  # with --amp
     lr = torch.tensor(args.lr, device=run.device)  # a tensor, for a CUDA graph to see it fall
     adam = {"lr": lr, "betas": (args.beta1, args.beta2), "fused": True, "capturable": True}
     g_opt = torch.optim.Adam(G.parameters(), **adam)
@@ -255,16 +257,13 @@ def train(args: Args) -> dict[str, float]:
         with torch.no_grad():
             fake = G(torch.randn(run.batch_size, z_dim, device=run.device))
         d1_real, d1_fake, d2_real, d2_fake = D1(real), D1(fake), D2(real), D2(fake)
-        d1_loss = discriminator1_loss(d1_real, d1_fake, args.loss)
-        d2_loss = discriminator2_loss(d2_real, d2_fake, args.loss)
-        d_loss = d1_loss + d2_loss
+        d_loss = discriminator1_loss(d1_real, d1_fake, args.loss) + discriminator2_loss(d2_real, d2_fake, args.loss)
         if args.gradient_penalty:
             d_loss = d_loss + 10 * (gradient_penalty(D1, real, fake) + gradient_penalty(D2, real, fake))
         d_opt.zero_grad()
         d_loss.backward()
         d_opt.step()
-        numbers = {"d_loss": d_loss, "d1_loss": d1_loss, "d2_loss": d2_loss}
-        return numbers | {"d1_real": d1_real, "d1_fake": d1_fake, "d2_real": d2_real, "d2_fake": d2_fake}
+        return {"d_loss": d_loss, "d1_real": d1_real, "d1_fake": d1_fake, "d2_real": d2_real, "d2_fake": d2_fake}
 
     # generator
     def g_step():
@@ -289,8 +288,7 @@ def train(args: Args) -> dict[str, float]:
         return fake
 
     # loop
-    if args.graph and data.on_device:
-        update = run.graph(update)
+    update = run.graph(update) if data.on_device else update
     for step in run.steps(G=G, D1=D1, D2=D2, g_opt=g_opt, d_opt=d_opt):
         if args.lr_decay:
             lr.fill_(args.lr * (1 - (step - 1) / args.steps))

@@ -45,6 +45,8 @@ class Args:
     """auto (a GPU if there is one), cpu, cuda, cuda:1, ..."""
     graph: bool = True
     """on a GPU, replay each update as one CUDA graph"""
+    amp: bool = False
+    """for images: bfloat16 inside the networks; weights, losses, penalties and optimisers stay float32"""
     lr_decay: bool = True
     """let the learning rate fall linearly to zero over the run"""
     log_every: int = 200
@@ -162,6 +164,7 @@ def train(args: Args) -> dict[str, float]:
     z_dim = args.z_dim or (2 if data.shape == (2,) else 64)
     G = Generator(z_dim, data.shape, args.width).to(run.device, memory_format=torch.channels_last)
     D = Discriminator(data.shape, args.width).to(run.device, memory_format=torch.channels_last)
+    run.autocast(G, D)  # with --amp
     lr = torch.tensor(args.lr, device=run.device)  # a tensor, for a CUDA graph to see it fall
     adam = {"lr": lr, "betas": (args.beta1, args.beta2), "fused": True, "capturable": True}
     g_opt = torch.optim.Adam(G.parameters(), **adam)
@@ -204,8 +207,7 @@ def train(args: Args) -> dict[str, float]:
         return fake
 
     # loop
-    if args.graph and data.on_device:
-        update = run.graph(update)
+    update = run.graph(update) if data.on_device else update
     for step in run.steps(G=G, D=D, g_opt=g_opt, d_opt=d_opt):
         if args.lr_decay:
             lr.fill_(args.lr * (1 - (step - 1) / args.steps))

@@ -8,10 +8,8 @@ Remedies    Mode collapse and oscillation: if G moves all samples to one mode, D
 Changes     Args.steps, Args.unroll_steps, unroll, generator_loss, train.generator
 Pitfalls    The gradient goes through D's K steps. K ordinary steps of a copy of D are not that: on f = xy the slope
             is then y + K eta x, not y + 2 K eta x. The fakes are not detached; D, its gradients and its Adam stay as
-            they are, and D then makes one step of its own. G's loss is the whole value, which saturates, and its
-            real term too: D_K depends on G. With K = 0 it is gan.py's. The same samples serve all K steps.
-            On the ring it found no more modes than K = 0, which takes a fifth of the time; lr 2e-3 lost most of them.
-            Deviation: the unrolled Adam takes the root of v + eps^2, for its slope at v = 0.
+            they are. G's loss is the whole value, which saturates, real term included: D_K depends on G.
+            On the ring it found no more modes than K = 0 (gan.py's loss), which takes a fifth of the time.
 Expected    python algos/unrolled.py
             coverage 7.6 [6.7, 8.0] (best on the way 8.0), high_quality 0.73 [0.69, 0.77], w1 0.45 [0.22, 0.69]; 95%
             intervals over 10 seeds, 55 s on one CPU core
@@ -50,6 +48,8 @@ class Args:
     """auto (a GPU if there is one), cpu, cuda, cuda:1, ..."""
     graph: bool = True
     """on a GPU, replay each update as one CUDA graph"""
+    amp: bool = False
+    """for images: bfloat16 inside the networks; weights, losses, penalties and optimisers stay float32"""
     lr_decay: bool = True
     """let the learning rate fall linearly to zero over the run"""
     log_every: int = 200
@@ -196,6 +196,7 @@ def train(args: Args) -> dict[str, float]:
     z_dim = args.z_dim or (2 if data.shape == (2,) else 64)
     G = Generator(z_dim, data.shape, args.width).to(run.device, memory_format=torch.channels_last)
     D = Discriminator(data.shape, args.width).to(run.device, memory_format=torch.channels_last)
+    run.autocast(G, D)  # with --amp
     lr = torch.tensor(args.lr, device=run.device)  # a tensor, for a CUDA graph to see it fall
     adam = {"lr": lr, "betas": (args.beta1, args.beta2), "fused": True, "capturable": True}
     g_opt = torch.optim.Adam(G.parameters(), **adam)
@@ -240,8 +241,7 @@ def train(args: Args) -> dict[str, float]:
         return fake
 
     # loop
-    if args.graph and data.on_device:
-        update = run.graph(update)
+    update = run.graph(update) if data.on_device else update
     for step in run.steps(G=G, D=D, g_opt=g_opt, d_opt=d_opt):
         if args.lr_decay:
             lr.fill_(args.lr * (1 - (step - 1) / args.steps))

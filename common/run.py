@@ -63,14 +63,23 @@ class Run:
         if args.track:
             processes.agree(self._account)
 
+    def autocast(self, *networks) -> None:
+        """With --amp: the products and convolutions of these networks in bfloat16, what they return in float32.
+
+        A context for each forward, as weights that were cast before an update, or for no gradient, are of no use after.
+        """
+        for network in networks if self.args.amp else ():
+            forward = torch.autocast(self.device.type, torch.bfloat16)(network.forward)
+            network.forward = lambda *inputs, forward=forward: forward(*inputs).float()
+
     def graph(self, update):
-        """On a GPU: `update` captured as one CUDA graph at its fourth call, then replayed. Else: itself.
+        """On a GPU, with --graph: `update` captured as one CUDA graph at its fourth call, then replayed. Else: itself.
 
         The first three calls run as they are, and count: libraries initialise, optimisers make their state.
         Each replay draws new random numbers, as the device's generator counts on. What `update` reads from
         Python is frozen by the capture: whatever changes (the learning rate) must be a tensor on the device.
         """
-        if self.device.type != "cuda":
+        if self.device.type != "cuda" or not self.args.graph:
             return update
         if WORLD > 1:
             if RANK == 0:

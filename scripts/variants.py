@@ -1,4 +1,5 @@
-"""Small changes to the files of algos/, for comparisons that no flag makes: networks, initialisation, stabilisers.
+"""Small changes to the files of algos/, for comparisons that no flag makes: networks, initialisation, stabilisers,
+and the slower lines that most implementations have.
 
 A change is a list of (old text, new text); a file with changes is written below runs/ and is an ordinary script:
 `variant("nsgan", "tanh")` makes runs/nsgan-tanh.py, and `diff algos/nsgan.py runs/nsgan-tanh.py` shows the change.
@@ -63,7 +64,28 @@ PACGAN: Change = [
     *initialised("nn.init.normal_(layer.weight, std=0.02)"),
 ]
 
-CHANGES: dict[str, Change] = {
+FAKE = "fake = G(torch.randn(run.batch_size, z_dim, device=run.device))"
+
+# Lines that most implementations have where the files have faster ones
+COMMON: dict[str, Change] = {
+    "dataloader": [("    data = load_data(", "    from scripts.speed import loader\n\n    data = loader(")],
+    "item": [
+        (
+            "    # loop\n",
+            "    # loop\n    whole = update\n\n    def update():\n"
+            "        return {name: number.mean().item() for name, number in whole().items()}\n\n",
+        )
+    ],
+    "graph_through_g": [
+        (f"        with torch.no_grad():\n            {FAKE}", f"        {FAKE}.detach()"),
+    ],
+    "d_gradients": [("g_loss.backward(inputs=[*G.parameters()])", "g_loss.backward()")],
+    "plain_adam": [('{"lr": lr, "betas"', '{"lr": args.lr, "betas"'), (', "fused": True, "capturable": True', "")],
+    "channels_first": [(", memory_format=torch.channels_last", "")],
+}
+
+CHANGES: dict[str, Change] = COMMON | {
+    "common": [pair for change in COMMON.values() for pair in change],
     # units of the hidden layers for points, in G and in D
     "leaky": [("                nn.ReLU(),", "                nn.LeakyReLU(0.2),")],
     "tanh": [("                nn.ReLU(),", "                nn.Tanh(),")],

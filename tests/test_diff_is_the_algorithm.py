@@ -15,7 +15,7 @@ BUDGET = {  # changed lines against nsgan.py, added and removed
     "nsgan": 0, "gan": 4, "mlegan": 18, "pacgan": 18, "lsgan": 24, "dragan": 34, "unrolled": 38, "wgan": 40,
     "wgan_gp": 38, "d2gan": 44, "began": 108, "dual_d_selu": 130,
 }  # fmt: skip
-LENGTH = {"dual_d_selu": 310}  # lines of a file, 260 for the rest: each row of its paper's tables is a flag
+LENGTH = {"dual_d_selu": 307}  # lines of a file, 260 for the rest: each row of its paper's tables is a flag
 ENTRIES = ["Paper", "Objective", "Remedies", "Changes", "Pitfalls", "Expected"]
 TEXT = {file.stem: file.read_text() for file in FILES}
 
