@@ -383,9 +383,14 @@ def device_name(device: torch.device) -> str:
     return f"{names[0] if names else platform.processor()}, {torch.get_num_threads()} thread"
 
 
+def read(path: Path) -> list[dict]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
 def keep(path: Path, rows: list[dict]) -> list[dict]:
     """Adds rows to a CSV file, or renews those of the same first three columns; returns all of the file, as text."""
-    old = list(csv.DictReader(path.open())) if path.exists() else []
+    old = read(path) if path.exists() else []
     text = [{name: f"{v:.4g}" if isinstance(v, float) else str(v) for name, v in row.items()} for row in rows]
     merged = {tuple(row.values())[:3]: row for row in [*old, *text]}
     columns = dict.fromkeys(name for row in merged.values() for name in row)
@@ -394,7 +399,7 @@ def keep(path: Path, rows: list[dict]) -> list[dict]:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(merged.values())
-    return list(csv.DictReader(path.open()))
+    return read(path)
 
 
 def updates_page(rows: list[dict]) -> list[str]:

@@ -1,0 +1,69 @@
+"""--amp: bfloat16 inside the networks, float32 everywhere else, and the same training within bfloat16's precision."""
+
+import torch
+from conftest import ALGOS, discriminators, weights
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+PRODUCTS = ("aten.mm", "aten.addmm", "aten.bmm", "aten.convolution")  # and aten.convolution_backward
+
+
+class Products(TorchDispatchMode):
+    """The number types of all products and convolutions, forwards and backwards; of norms, losses, optimisers."""
+
+    def __init__(self):
+        super().__init__()
+        self.products, self.rest = set(), set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        if str(function).startswith(PRODUCTS):
+            self.products |= {leaf.dtype for leaf in tree_leaves(args) if isinstance(leaf, torch.Tensor)}
+        if str(function).startswith(("aten.linalg_vector_norm", "aten.softplus", "aten._fused_adam")):
+            self.rest |= {leaf.dtype for leaf in tree_leaves(args) if isinstance(leaf, torch.Tensor)}
+        return out
+
+
+def test_products_are_in_bfloat16_and_all_else_in_float32(algo, inside, tiny_images):
+    local = inside(algo, amp=True, **tiny_images)
+    with Products() as seen:
+        numbers = local["update"]()
+    assert seen.products == {torch.bfloat16}
+    assert seen.rest <= {torch.float32}  # the penalties' norms, the losses, the optimisers
+    assert {number.dtype for number in numbers.values()} == {torch.float32}
+    for module in (local["G"], *discriminators(local)):
+        assert {p.dtype for p in module.parameters()} == {p.grad.dtype for p in module.parameters()} == {torch.float32}
+    for opt in (local["g_opt"], local["d_opt"]):
+        assert {v.dtype for v in tree_leaves(opt.state_dict()["state"])} == {torch.float32}
+    assert local["generate"]().dtype == torch.float32
+
+
+def test_gradients_are_those_of_float32_within_bfloat16s_precision(algo, inside, tiny_images):
+    """From the same weights, on the same samples; bfloat16 rounds each number by up to 1 in 256."""
+    found = []
+    for amp in (False, True):
+        local = inside(algo, amp=amp, lr=1e-9, **tiny_images)
+        torch.manual_seed(1)
+        local["update"]()
+        modules = [local["G"], *discriminators(local)]
+        found.append([torch.cat([p.grad.flatten() for p in module.parameters()]) for module in modules])
+    for plain, rounded in zip(*found, strict=True):
+        assert not torch.equal(plain, rounded)
+        assert torch.cosine_similarity(plain, rounded, dim=0) > 0.97
+        assert 0.9 < rounded.norm() / plain.norm() < 1.1
+
+
+def test_off_by_default(inside):
+    local = inside(ALGOS["nsgan"], width=8)
+    with Products() as seen:
+        local["update"]()
+    assert seen.products == {torch.float32}
+
+
+def test_small_updates_are_not_rounded_away(inside, tiny_images):
+    """Weights stay in float32, which resolves steps far below bfloat16's."""
+    local = inside(ALGOS["nsgan"], amp=True, lr=1e-6, **tiny_images)
+    before = weights(local["G"])
+    local["update"]()
+    moved = (weights(local["G"]) - before).abs()
+    assert 0 < moved.max() < 2e-6 and before.abs().max() > 1e-2

@@ -1,0 +1,153 @@
+"""The common way computes what the files compute, only slower; and what scripts/speed.py counts is right."""
+
+import pytest
+import torch
+from conftest import ALGOS, ROOT, discriminators, load_script, weights
+
+from common.data import load_data
+
+speed = load_script("speed")
+
+
+@pytest.mark.parametrize("name", ALGOS)
+def test_every_habit_fits_every_file(name):
+    assert {*speed.HABITS} - {*speed.habits(name)} == ({"plain_adam"} if name == "wgan" else set())
+
+
+@pytest.mark.parametrize("dataset", ["ring", "16x16"])
+@pytest.mark.parametrize("name", ALGOS)
+def test_common_way_gives_the_same_losses_and_weights(name, dataset):
+    """Three updates from the same weights, samples and noise: no trick of the files changes what is learned."""
+    found = []
+    changes = [habit for habit in speed.habits(name) if habit != "dataloader"]  # draws other samples
+    for change in ([], changes):
+        local = speed.inside(name, change, dataset=dataset, batch_size=16, width=8, seed=5, device="cpu")
+        torch.manual_seed(0)
+        losses = [
+            {k: torch.as_tensor(v).detach().mean().item() for k, v in local["update"]().items()} for _ in range(3)
+        ]
+        found.append((losses, [weights(module) for module in (local["G"], *discriminators(local))]))
+    (ours, our_weights), (theirs, their_weights) = found
+    for a, b in zip(ours, theirs, strict=True):
+        assert a == pytest.approx(b, rel=1e-3, abs=1e-4)
+    for a, b in zip(our_weights, their_weights, strict=True):
+        assert (a - b).norm() < 1e-3 * a.norm()
+
+
+@pytest.mark.parametrize("dataset", ["ring", "16x16"])
+def test_loader_draws_every_sample_once_per_pass_and_as_the_data_are(dataset):
+    local = speed.inside("nsgan", ["dataloader"], dataset=dataset, width=8, device="cpu")
+    loader = local["data"]
+    loader.set = loader.set[:32]
+    batches = [loader.sample(16) for _ in range(4)]
+    assert batches[0].dtype == torch.float32 and batches[0].shape[1:] == loader.shape
+    rows = [torch.cat(pair).flatten(1) for pair in (batches[:2], batches[2:])]
+    assert not torch.equal(*rows)  # shuffled
+    first, second = (sorted(map(tuple, part.tolist())) for part in rows)
+    assert first == second and len(set(first)) == 32
+    if dataset == "16x16":
+        pixels = loader.data.images[:32].flatten(1) / 127.5 - 1
+        order = [min(range(32), key=lambda i: (pixels[i] - row).abs().max()) for row in rows[0]]
+        assert sorted(order) == list(range(32))
+        torch.testing.assert_close(rows[0], pixels[order])
+
+
+def test_an_update_makes_only_the_necessary_products():
+    """nsgan on points, by hand, for w units, noise of 2 dimensions, B samples: no gradient that nobody needs."""
+    w, B = 16, 32
+    local = speed.inside("nsgan", dataset="ring", batch_size=B, width=w, device="cpu")
+    with speed.Count() as count:
+        local["update"]()
+    G, D = 2 * w + 2 * w * w + w * 2, 2 * w + 2 * w * w + w  # multiply-adds of a forward pass per sample
+    d_step = G + 2 * D + 2 * D + 2 * (D - 2 * w)  # forward of both; backward into weights, and into inputs but the data
+    g_step = G + D + D + G + (G - 2 * w)  # forward; back through D into its inputs alone; G's weights and inputs
+    assert count.flops == 2 * B * (d_step + g_step)
+    common = speed.inside("nsgan", ["d_gradients"], dataset="ring", batch_size=B, width=w, device="cpu")
+    with speed.Count() as more:
+        common["update"]()
+    assert more.flops == count.flops + 2 * B * D  # D's weights, whose gradient nobody uses
+
+
+def test_views_are_not_launches():
+    a = torch.zeros(4, 4)
+    with speed.Count() as count:
+        (a.view(16)[2:].t() + 1).mul_(2)
+    assert count.launches == 2
+
+
+def test_seconds_takes_the_ways_in_turn_and_divides_by_the_calls(monkeypatch):
+    now, order = [0.0], []
+
+    def way(name, cost):
+        def call():
+            now[0] += cost
+            order.append(name)
+
+        return call
+
+    monkeypatch.setattr(speed, "clock", lambda device: now[0])
+    ways = {"slow": way("slow", 0.1), "fast": way("fast", 0.05)}
+    times = speed.seconds(ways, torch.device("cpu"), rounds=3, block=0.2)
+    assert times == {"slow": pytest.approx([0.1] * 3), "fast": pytest.approx([0.05] * 3)}
+    assert order[-18:] == (["slow"] * 2 + ["fast"] * 4) * 3
+
+
+def test_floor_adds_up_the_three_costs_on_a_cpu():
+    local = speed.inside("nsgan", dataset="ring", batch_size=8, width=8, device="cpu")
+    local["update"]()  # the first one also makes the optimisers' state
+    limit = {"float32": 1e9, "bfloat16": 2e9, "bandwidth": 1e9, "launch": 1e-6}
+    row = speed.floor(local, limit)
+    weights = sum(p.numel() for module in (local["G"], local["D"]) for p in module.parameters())
+    expected = row["gflop"] + 7 * 4 * weights / 1e9 + row["launches"] * 1e-6
+    assert row["floor"] == pytest.approx(expected)
+    assert speed.floor(local, limit, amp=True)["floor"] == pytest.approx(expected - row["gflop"] / 2)
+    in_graph = speed.floor(local, limit | {"launch in a graph": 1.0})  # on a GPU at the same time: the longest counts
+    assert in_graph["floor"] == in_graph["launches"]
+
+
+def test_memory_counts_weights_optimisers_and_the_largest_need_of_an_update(monkeypatch):
+    local = speed.inside("nsgan", dataset="ring", batch_size=8, width=64, device="cpu")
+    local["update"]()
+    weights = 4 * sum(p.numel() for module in (local["G"], local["D"]) for p in module.parameters())
+
+    def update():  # needs 1 MB and 2 MB at a time, then 1 MB
+        a, b = torch.zeros(2**18), torch.zeros(2**19)
+        del a, b
+        torch.zeros(2**18)
+
+    steps = 4 * 2 * 8  # a number per tensor of weights
+    used = speed.memory(local | {"update": update}, torch.device("cpu"))
+    assert used == pytest.approx(3 * weights + steps + 3 * 2**20, rel=1e-3)
+
+
+def test_rows_are_kept_and_renewed(tmp_path):
+    path = tmp_path / "deep" / "rows.csv"
+    speed.keep(path, [{"algo": "a", "dataset": "grid", "batch_size": 64, "x": 1.0}])
+    speed.keep(path, [{"algo": "b", "dataset": "grid", "batch_size": 64, "x": 2.0, "y": 3}])
+    rows = speed.keep(path, [{"algo": "a", "dataset": "grid", "batch_size": 64, "x": 1 / 3}])
+    assert [(row["algo"], row["x"], row["y"]) for row in rows] == [("a", "0.3333", ""), ("b", "2", "3")]
+
+
+@pytest.mark.parametrize("met", [True, False])
+def test_until_is_the_time_to_the_first_row_that_meets_the_target(met, monkeypatch):
+    monkeypatch.setitem(speed.TARGETS, "target", lambda row: met and row["step"] == 2)
+    args = speed.Args("result", device="cpu")
+    found = speed.until("target", "nsgan --steps 3 --log-every 1 --width 4", "", 1, args)
+    assert found > 0 if met else found is None
+
+
+def test_every_target_has_a_command_and_every_command_is_one():
+    assert {target for target, *_ in speed.RUNS} == {*speed.TARGETS}
+    for _, command, change, _ in speed.RUNS:
+        assert change in ("", "common") and (ROOT / "algos" / f"{command.split()[0]}.py").exists()
+
+
+def test_pages_are_of_the_committed_rows():
+    for path in (ROOT / "results" / "speed").glob("*/*.csv"):
+        rows = speed.read(path)
+        lines = getattr(speed, f"{path.stem}_page")(rows)
+        assert "\n".join(lines).strip() in path.with_suffix(".md").read_text(), path
+
+
+def test_data_of_the_common_way_are_those_of_the_file():
+    assert speed.loader("ring", "", 32, "cpu").modes.equal(load_data("ring").modes)
