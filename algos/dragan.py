@@ -53,7 +53,7 @@ class Args:
     graph: bool = True
     """on a GPU, replay each update as one CUDA graph"""
     amp: bool = False
-    """for images: bfloat16 inside the networks; weights, losses, penalties and optimisers stay float32"""
+    """for images: bfloat16 inside the networks; weights, losses and optimisers stay float32"""
     lr_decay: bool = True
     """let the learning rate fall linearly to zero over the run"""
     log_every: int = 200

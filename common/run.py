@@ -51,6 +51,8 @@ class Run:
         self.mean = processes.mean  # over the processes
         self.device = pick_device(processes.connect(args.device) if WORLD > 1 else args.device)
         points = args.dataset in ("ring", "grid")
+        if points and args.amp:
+            raise SystemExit("--amp: for images; near 2 bfloat16's steps are 1/64, as wide as the modes of the points")
         torch.set_num_threads(1 if points else THREADS)  # for small matrices more are slower, and change the digits
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)
@@ -66,7 +68,8 @@ class Run:
     def autocast(self, *networks) -> None:
         """With --amp: the products and convolutions of these networks in bfloat16, what they return in float32.
 
-        A context for each forward, as weights that were cast before an update, or for no gradient, are of no use after.
+        A context for each forward: within one, weights once cast would be used again, stale after an update, or
+        without a gradient after torch.no_grad(). Its price is to cast them for each forward.
         """
         for network in networks if self.args.amp else ():
             forward = torch.autocast(self.device.type, torch.bfloat16)(network.forward)
@@ -212,7 +215,9 @@ class Run:
         except OSError as error:
             raise SystemExit(f"--out {out} cannot be written to: {error.strerror}") from None
         runs = {int(m[1] or 1): f for f in out.iterdir() if (m := re.fullmatch(rf"{name}(?:-(\d+))?", f.name))}
-        same = [runs[n] for n in sorted(runs) if read_json(runs[n] / "config.json").get("args") == self.settings]
+        new = {name: value for name, value in asdict(type(self.args)()).items() if name in self.settings}  # since then
+        old = {n: read_json(runs[n] / "config.json").get("args") for n in sorted(runs)}
+        same = [runs[n] for n, args in old.items() if args and new | args == self.settings]
         if self.args.resume and same:
             if unfinished := [folder for folder in same if not (folder / "result.json").exists()]:
                 return unfinished[-1]

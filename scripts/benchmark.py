@@ -57,7 +57,7 @@ from scripts.evaluate import (  # noqa: E402
 )
 from scripts.sample import Trained, fingerprint  # noqa: E402
 from scripts.suites import FIRST_SEED, SUITES, Row, Suite  # noqa: E402
-from scripts.tables import table  # noqa: E402
+from scripts.tables import read_rows, table  # noqa: E402
 from scripts.variants import variant  # noqa: E402
 
 POINTS = ["coverage", "coverage_max", "modes", "high_quality", "js", "reverse_kl", "w1"]
@@ -541,7 +541,7 @@ def write(name: str, jobs: list[Job], folder: Path) -> None:
 def read(name: str, folder: Path | None = None) -> list[dict]:
     """The rows of a suite's runs.csv; none if there is no such file."""
     path = (folder or ROOT / "results" / name) / "runs.csv"
-    return list(csv.DictReader(path.open())) if path.exists() else []
+    return read_rows(path) if path.exists() else []
 
 
 def main(args: Args) -> None:

@@ -8,6 +8,7 @@ All from the runs.csv of the suites, which scripts/benchmark.py writes.
 
 import ast
 import difflib
+import json
 import math
 import re
 import shlex
@@ -26,7 +27,7 @@ sys.path.insert(0, str(ROOT))
 from scripts.benchmark import MODES, cell, columns_of, read, settings_key, values_of, where  # noqa: E402
 from scripts.claims import CLAIMS, Claim, difference, verdict  # noqa: E402
 from scripts.suites import ALGOS, SUITES  # noqa: E402
-from scripts.tables import table  # noqa: E402
+from scripts.tables import read_rows, table  # noqa: E402
 
 
 @dataclass
@@ -217,9 +218,34 @@ def suites_table() -> list[str]:
     return table(["suite", "what it compares", "runs"], cells)
 
 
+def speed_tables() -> list[str]:
+    """A table for each device on which scripts/speed.py measured the updates: those with a batch of 64."""
+    lines = []
+    for path in sorted((ROOT / "results" / "speed").glob("*/updates.csv")):
+        rows = [row for row in read_rows(path) if row["batch_size"] == "64"]
+        way = "graph" if any(row.get("graph ms") for row in rows) else "eager"
+        amp = "graph amp" if way == "graph" else "amp"
+        sets = list(dict.fromkeys(row["dataset"] for row in rows))
+        columns = [(name, f"{way} ms", "ms") for name in sets] + [
+            (name, f"{way} ratio", "times as fast") for name in sets
+        ]
+        columns += [(name, f"{amp} ratio", "with --amp") for name in sets if name != "grid"]
+        columns.sort(key=lambda column: sets.index(column[0]))
+        found = {(row["algo"], row["dataset"]): row for row in rows}
+        cells = []
+        for algo in ALGOS:
+            values = [found.get((algo, name), {}).get(column) for name, column, _ in columns]
+            cells.append([f"`{algo}.py`", *(f"{float(value):.3g}" if value else "-" for value in values)])
+        head = ["file", *(f"{name}, {what}" for name, _, what in columns)]
+        device = json.loads((path.parent / "limits.json").read_text())["device"]
+        lines += [f"On {device} ([more](results/speed/{path.parent.name}/updates.md)):", "", *table(head, cells)]
+    return lines
+
+
 def with_results(text: str) -> str:
     """The README with what stands between its marks as the results are."""
     parts = {"quick": "\n".join(quick_table()), "suites": "\n".join(suites_table())}
+    parts["speed"] = "\n".join(["", *speed_tables()])
     for name, part in parts.items():
         begin, end = f"<!-- {name}: scripts/report.py -->", f"<!-- end of {name} -->"
         before, rest = text.split(begin)

@@ -5,8 +5,8 @@
     python scripts/speed.py ablation                                     what each trick gains, alone
     python scripts/speed.py result --data-root data                      seconds from Enter to a good generator
 
-Times are of blocks of updates, the ways of writing them in turn, and medians over the rounds; on a CPU the time of the
-process (with OMP_NUM_THREADS=1 that of one core, however busy the others are). Results go to results/speed/<device>/.
+Times of updates are of blocks, the ways of writing them in turn, and medians over the rounds; on a CPU they are the
+process's own, on one core, which busy neighbours disturb less. Results go to results/speed/<device>/.
 """
 
 import csv
@@ -23,10 +23,12 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 from unittest import mock
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: times of one core
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler is not to report that there is no GPU
 
 import torch
@@ -37,12 +39,13 @@ from torch.utils.flop_counter import flop_registry
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "results" / "speed"
 sys.path.insert(0, str(ROOT))
 import common.data  # noqa: E402
 from common.data import Images  # noqa: E402
 from common.run import Run, environment, pick_device  # noqa: E402
 from scripts.suites import ALGOS, FIRST_SEED  # noqa: E402
-from scripts.tables import table  # noqa: E402
+from scripts.tables import is_number, read_rows, table  # noqa: E402
 from scripts.variants import change, changed, variant  # noqa: E402
 
 
@@ -79,38 +82,34 @@ HABITS = {  # what most implementations write instead of the files' lines: chang
 
 
 class Loader:
-    """Samples from a DataLoader, shuffled, each converted on its own as torchvision's ToTensor and Normalize do."""
+    """Samples from a DataLoader in this process, shuffled; images are converted one by one by torchvision."""
 
-    on_device = True
+    on_device = False
 
     def __init__(self, data):
-        from torchvision.transforms import v2
-
-        self.data, self.shape, self.batches, self.device = data, data.shape, {}, pick_device("cpu")
+        self.data, self.shape, self.batches = data, data.shape, {}
         if isinstance(data, Images):
-            self.device = data.device
+            from torchvision.transforms import v2
+
             to_unit = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5], [0.5])]
-            transform, rows = v2.Compose(to_unit), data.images.cpu()
-            self.set = [(row, transform) for row in rows]
+            self.device, self.rows, self.transform = data.device, data.images.cpu(), v2.Compose(to_unit)
         else:
-            self.device = data.modes.device
-            self.set = [(row, None) for row in data.sample(100_000).cpu()]
+            self.device, self.rows, self.transform = data.modes.device, data.sample(100_000).cpu(), lambda row: row
+            self.modes, self.std = data.modes, data.std
 
     def __len__(self) -> int:
-        return len(self.set)
+        return len(self.rows)
 
     def __getitem__(self, index: int) -> Tensor:
-        row, transform = self.set[index]
-        return transform(row) if transform else row
+        return self.transform(self.rows[index])
 
-    def sample(self, n: int) -> Tensor:
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        if generator:  # for a measurement
+            return self.data.sample(n, generator)
         if n not in self.batches:
             loader = torch.utils.data.DataLoader(self, batch_size=n, shuffle=True, drop_last=True)
             self.batches[n] = itertools.chain.from_iterable(itertools.repeat(loader))
         return next(self.batches[n]).to(self.device)
-
-    def __getattr__(self, name: str):  # modes and std of the points
-        return getattr(self.data, name)
 
 
 def loader(*place) -> Loader:
@@ -122,6 +121,12 @@ def habits(algo: str) -> list[str]:
     """Those that a file can take up: wgan.py has no Adam."""
     text = (ROOT / "algos" / f"{algo}.py").read_text()
     return [name for name in HABITS if change(name)[0][0] in text]
+
+
+@cache
+def noise(size: int) -> Tensor:
+    generator = torch.Generator().manual_seed(0)  # its own, as weights and samples come from the common one
+    return torch.randint(256, (10_000, 3, size, size), dtype=torch.uint8, generator=generator)
 
 
 def inside(algo: str, changes: list[str] = (), **args) -> dict:
@@ -141,15 +146,13 @@ def inside(algo: str, changes: list[str] = (), **args) -> dict:
         args |= {"dataset": "folder", "image_size": int(size)}
 
     def load_data(name, root, image_size, device):
-        if name != "folder":
-            return original(name, root, image_size, device)
-        return Images(torch.randint(256, (10_000, 3, image_size, image_size), dtype=torch.uint8), device)
+        return Images(noise(image_size), device) if name == "folder" else original(name, root, image_size, device)
 
     class Reached(BaseException):
         pass
 
     def steps(self, **state):
-        raise Reached(sys._getframe(1).f_locals)
+        raise Reached(dict(sys._getframe(1).f_locals))
 
     original = common.data.load_data
     with (
@@ -168,7 +171,7 @@ def inside(algo: str, changes: list[str] = (), **args) -> dict:
 
 
 class Count(TorchDispatchMode):
-    """Floating-point operations of products and convolutions, and launches: operations that are no mere views."""
+    """Floating-point operations of products and convolutions, and launches: operations that compute something."""
 
     def __init__(self):
         super().__init__()
@@ -178,7 +181,9 @@ class Count(TorchDispatchMode):
         out = function(*args, **(kwargs or {}))
         if count := flop_registry.get(function._overloadpacket):
             self.flops += count(*args, **(kwargs or {}), out_val=out)
-        self.launches += not function.is_view
+        name = function.name()
+        idle = function.is_view or "empty" in name or name == "aten::_unsafe_view" or not name.startswith("aten::")
+        self.launches += not idle
         return out
 
 
@@ -210,30 +215,30 @@ def seconds(ways: dict[str, Callable], device: torch.device, rounds: int, block:
 
 
 def limits(device: torch.device) -> dict[str, float]:
-    """What the device can do: products per second in float32 (on a GPU TF32) and bfloat16, bytes, launches."""
-    size = 8192 if device.type == "cuda" else 1024
-    found = {}
-    torch.set_float32_matmul_precision("high")
-    for name, dtype in [("float32", torch.float32), ("bfloat16", torch.bfloat16)]:
+    """What the device can do: floating-point operations per second in each precision, bytes, seconds per launch."""
+    cuda, found, before = device.type == "cuda", {}, torch.get_float32_matmul_precision()
+    kinds = {"float32": ("highest", torch.float32), "bfloat16": ("highest", torch.bfloat16)}
+    size = 8192 if cuda else 1024
+    for name, (precision, dtype) in (kinds | ({"TF32": ("high", torch.float32)} if cuda else {})).items():
+        torch.set_float32_matmul_precision(precision)
         a = torch.randn(size, size, device=device, dtype=dtype)
         x = torch.randn(64, 128, 32, 32, device=device, dtype=dtype).to(memory_format=torch.channels_last)
         w = torch.randn(128, 128, 3, 3, device=device, dtype=dtype).to(memory_format=torch.channels_last)
         ways = {"product": lambda a=a: a @ a, "convolution": lambda x=x, w=w: torch.conv2d(x, w, padding=1)}
         flops = {"product": 2 * size**3, "convolution": 2 * x.numel() * 128 * 9}
-        with torch.no_grad():
-            times = seconds(ways, device, 5)
+        times = seconds(ways, device, 5)
         found[name] = max(flops[way] / min(times[way]) for way in ways)
-    large, one = torch.zeros(2**26, device=device), torch.zeros(1, device=device)
-    found["bandwidth"] = 3 * large.nbytes / min(seconds({"": lambda: large.add_(large)}, device, 5)[""])
+    torch.set_float32_matmul_precision(before)
+    large, other, one = (torch.zeros(n, device=device) for n in (2**26, 2**26, 1))
+    found["bandwidth"] = 3 * large.nbytes / min(seconds({"": lambda: large.add_(other)}, device, 5)[""])
 
-    def launch(n: int = 1000):
-        for _ in range(n):
+    def launch():
+        for _ in range(1000):
             one.add_(1)
 
     found["launch"] = min(seconds({"": launch}, device, 5)[""]) / 1000
-    if device.type == "cuda":
+    if cuda:
         graph = torch.cuda.CUDAGraph()
-        launch(3)
         with torch.cuda.graph(graph):
             launch()
         found["launch in a graph"] = min(seconds({"": graph.replay}, device, 5)[""]) / 1000
@@ -264,21 +269,25 @@ def memory(local: dict, device: torch.device) -> int:
     return kept + max(used)
 
 
-def floor(local: dict, limit: dict[str, float], amp: bool = False) -> dict[str, float]:
-    """Counts of one update and the least seconds it can take: its products, Adam's traffic and its launches.
+def floor(local: dict, limit: dict[str, float]) -> dict[str, float]:
+    """Counts of one update, and the least milliseconds it can take: products, optimisers' traffic, launches.
 
-    On a CPU they come after one another, on a GPU at the same time. Adam reads four numbers per weight and writes
-    three. On a GPU the launches are those of a graph.
+    On a CPU they come after one another, on a GPU at the same time, and the launches are those of a graph. An
+    optimiser reads and writes a weight and its own numbers of it (Adam two, RMSProp one), and reads the gradient.
     """
     with Count() as count:
         local["update"]()
-    weights = {"g_opt": 1, "d_opt": local["args"].d_steps}
-    size = sum(n * p.nbytes for name, n in weights.items() for g in local[name].param_groups for p in g["params"])
-    rate = limit["bfloat16" if amp else "float32"]
-    parts = [count.flops / rate, 7 * size / limit["bandwidth"]]
-    parts += [count.launches * limit.get("launch in a graph", limit["launch"])]
-    least = max(parts) if "launch in a graph" in limit else sum(parts)
-    return {"gflop": count.flops / 1e9, "launches": count.launches, "floor": least}
+    traffic = 0
+    for opt, times in [(local["g_opt"], 1), (local["d_opt"], local["args"].d_steps)]:
+        of_its_own = 2 if isinstance(opt, torch.optim.Adam) else 1
+        traffic += times * (3 + 2 * of_its_own) * sum(p.nbytes for g in opt.param_groups for p in g["params"])
+    row = {"gflop": count.flops / 1e9, "launches": count.launches}
+    plain = "float32" if local["args"].dataset in ("ring", "grid") or "TF32" not in limit else "TF32"
+    for name, precision in [("floor ms", plain), ("amp floor ms", "bfloat16")]:
+        parts = [count.flops / limit[precision], traffic / limit["bandwidth"]]
+        parts += [count.launches * limit.get("launch in a graph", limit["launch"])]
+        row[name] = 1e3 * (max(parts) if "launch in a graph" in limit else sum(parts))
+    return row
 
 
 # updates and ablation -----------------------------------------------------------------------------------------------
@@ -290,51 +299,51 @@ def settings(dataset: str, batch_size: int, device: torch.device) -> dict:
 
 
 def measure(algo: str, dataset: str, batch_size: int, device: torch.device, limit: dict, rounds: int) -> dict:
-    """One row of `updates`: seconds per update of each way, and what the device would need at least."""
+    """One row of `updates`: milliseconds per update of each way, and what the device would need at least."""
     args = settings(dataset, batch_size, device)
-    locals_ = {
-        "common": inside(algo, habits(algo), **args),
-        "eager": inside(algo, **args),
-        "amp": inside(algo, **args | {"amp": True}),
-    }
-    ways = {name: local["update"] for name, local in locals_.items()}
+    cases = {"common": inside(algo, habits(algo), **args), "eager": inside(algo, **args)}
+    if dataset != "grid":
+        cases["amp"] = inside(algo, **args | {"amp": True})
+    ways = {name: local["update"] for name, local in cases.items()}
     if device.type == "cuda":
-        for name, amp in [("graph", False), ("graph, amp", True)]:
-            ways[name] = inside(algo, **args | {"graph": True, "amp": amp})["update"]
+        ways |= {
+            f"graph {way}".replace(" eager", ""): inside(algo, **args | {"graph": True, "amp": way == "amp"})["update"]
+            for way in [*cases][1:]
+        }
     times = seconds(ways, device, rounds)
-    row = {"algo": algo, "dataset": dataset, "batch_size": batch_size}
+    row = {"algo": algo, "dataset": dataset, "batch_size": batch_size, "d_steps": cases["eager"]["args"].d_steps}
     row |= {f"{way} ms": 1e3 * statistics.median(times[way]) for way in ways}
-    for way in list(ways)[1:]:  # round by round, so that what slows a whole round down has no part in it
+    for way in [*ways][1:]:  # round by round, so that what slows a whole round down has no part in it
         row[f"{way} ratio"] = statistics.median(a / b for a, b in zip(times["common"], times[way], strict=True))
-    row |= floor(locals_["eager"], limit)
-    row["MB"] = memory(locals_["eager"], device) / 1e6
-    row["amp MB"] = memory(locals_["amp"], device) / 1e6
-    return row
+    row |= floor(cases["eager"], limit)
+    return row | {f"{way} MB": memory(cases[way], device) / 1e6 for way in [*cases][1:]}
 
 
 def ablate(algo: str, dataset: str, batch_size: int, device: torch.device, rounds: int) -> dict:
-    """One row of `ablation`: the time with one habit taken up, over the time of the file as it is."""
+    """One row of `ablation`: the time with one habit taken up, over that of the file; of both the eager update."""
     args = settings(dataset, batch_size, device)
     ways = {"": inside(algo, **args)["update"]}
     ways |= {HABITS[name]: inside(algo, [name], **args)["update"] for name in habits(algo)}
     if device.type == "cuda":
-        ways["a CUDA graph"] = inside(algo, **args | {"graph": True})["update"]
+        ways["graph"] = inside(algo, **args | {"graph": True})["update"]
     times = seconds(ways, device, rounds)
     row = {"algo": algo, "dataset": dataset, "batch_size": batch_size}
-    for habit in list(ways)[1:]:
-        row[habit] = statistics.median(a / b for a, b in zip(times[habit], times[""], strict=True))
+    for habit in [*ways][1:]:
+        pair = ("", "graph") if habit == "graph" else (habit, "")
+        row["no CUDA graph" if habit == "graph" else habit] = statistics.median(
+            a / b for a, b in zip(times[pair[0]], times[pair[1]], strict=True)
+        )
     return row
 
 
 # time to a result ---------------------------------------------------------------------------------------------------
 
-RING = "8 of 8 modes, 0.85 sharp"
+RING, GRID, FASHION = "8 of 8 modes, 0.85 sharp", "25 of 25 modes", "sliced Wasserstein distance 0.05"
 TARGETS: dict[str, Callable[[dict], bool]] = {
     RING: lambda row: row["coverage"] == 8 and row["high_quality"] >= 0.85,
-    "25 of 25 modes": lambda row: row["coverage"] == 25,
-    "sliced Wasserstein distance 0.05": lambda row: row["swd"] <= 0.05,
+    GRID: lambda row: row["coverage"] == 25,
+    FASHION: lambda row: row["swd"] <= 0.05,
 }
-SWD = "sliced Wasserstein distance 0.05"
 RUNS = [  # target, command, change of scripts/variants.py, what differs from the files as they are
     (RING, "wgan_gp --lambda 10", "", ""),
     (RING, "wgan_gp --lambda 10 --d-steps 5", "", "five updates of D to one of G"),
@@ -342,9 +351,9 @@ RUNS = [  # target, command, change of scripts/variants.py, what differs from th
     (RING, "wgan_gp --lambda 10 --batch-size 128", "", "batch of 128"),
     (RING, "wgan_gp --lambda 10 --d-steps 5 --lr 3e-3 --batch-size 128 --steps 6000", "", "all three, 6,000 updates"),
     (RING, "wgan_gp --lambda 10", "common", "the common way"),
-    ("25 of 25 modes", "pacgan --dataset grid --width 128", "", ""),
-    ("25 of 25 modes", "pacgan --dataset grid --width 128", "common", "the common way"),
-    (SWD, "nsgan --dataset fashion_mnist --width 32 --batch-size 64 --lr 2e-3 --steps 1000 --log-every 50", "", ""),
+    (GRID, "pacgan --dataset grid --width 128", "", ""),
+    (GRID, "pacgan --dataset grid --width 128", "common", "the common way"),
+    (FASHION, "nsgan --dataset fashion_mnist --width 32 --batch-size 64 --lr 2e-3 --steps 1000 --log-every 50", "", ""),
 ]
 
 
@@ -354,18 +363,19 @@ def until(target: str, command: str, change: str, seed: int, args: Args) -> floa
     file = variant(algo, change) if change else ROOT / "algos" / f"{algo}.py"
     with tempfile.TemporaryDirectory() as out:
         words = [sys.executable, file, *flags, "--seed", seed, "--data-root", args.data_root, "--device", args.device]
-        begin = time.perf_counter()
+        begin, running = time.perf_counter(), True
         process = subprocess.Popen([*map(str, words), "--out", out], stdout=subprocess.DEVNULL)
-        running = True
-        while running:
-            time.sleep(0.05)
-            running = process.poll() is None
-            for log in Path(out).glob("*/metrics.jsonl"):
-                rows = [json.loads(row) for row in log.read_text().splitlines(keepends=True) if row.endswith("\n")]
-                if any(TARGETS[target](row) for row in rows):
-                    process.kill()
-                    process.wait()
-                    return time.perf_counter() - begin
+        try:
+            while running:
+                time.sleep(0.05)
+                running = process.poll() is None
+                for log in Path(out).glob("*/metrics.jsonl"):
+                    rows = [json.loads(r) for r in log.read_text().splitlines(keepends=True) if r.endswith("\n")]
+                    if any(TARGETS[target](row) for row in rows):
+                        return time.perf_counter() - begin
+        finally:
+            process.kill()
+            process.wait()
     if process.returncode:
         raise SystemExit(f"{command} ended with code {process.returncode}")
     return None
@@ -380,17 +390,12 @@ def device_name(device: torch.device) -> str:
         return torch.cuda.get_device_name(device)
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor()}, {torch.get_num_threads()} thread"
-
-
-def read(path: Path) -> list[dict]:
-    with path.open() as file:
-        return list(csv.DictReader(file))
+    return f"one core of {[*names, platform.processor() or platform.machine()][0]}"
 
 
 def keep(path: Path, rows: list[dict]) -> list[dict]:
     """Adds rows to a CSV file, or renews those of the same first three columns; returns all of the file, as text."""
-    old = read(path) if path.exists() else []
+    old = read_rows(path) if path.exists() else []
     text = [{name: f"{v:.4g}" if isinstance(v, float) else str(v) for name, v in row.items()} for row in rows]
     merged = {tuple(row.values())[:3]: row for row in [*old, *text]}
     columns = dict.fromkeys(name for row in merged.values() for name in row)
@@ -399,7 +404,7 @@ def keep(path: Path, rows: list[dict]) -> list[dict]:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(merged.values())
-    return read(path)
+    return read_rows(path)
 
 
 def updates_page(rows: list[dict]) -> list[str]:
@@ -407,24 +412,29 @@ def updates_page(rows: list[dict]) -> list[str]:
     lines = []
     for dataset, batch in dict.fromkeys((row["dataset"], row["batch_size"]) for row in rows):
         these = [row for row in rows if (row["dataset"], row["batch_size"]) == (dataset, batch)]
-        ways = [way for way in ("eager", "amp", "graph", "graph, amp") if these[0].get(f"{way} ms")]
-        head = ["file", "common way, ms", "as it is, ms", *(f"{way}, times as fast" for way in ways)]
-        head += ["samples per second", "GFLOP", "launches", "floor, ms", "of the floor", "MB", "MB, amp"]
-        best = "graph" if "graph" in ways else "eager"
+        ways = [way for way in ("eager", "amp", "graph", "graph amp") if these[0].get(f"{way} ms")]
+        plain = "graph" if "graph" in ways else "eager"
+        amp = {"eager": "amp", "graph": "graph amp"}[plain]
+        head = ["file", "common way, ms", *(f"{way}, ms" for way in ways), *(f"{way}, times as fast" for way in ways)]
+        head += ["updates per second", "samples per second", "GFLOP", "launches", f"floor over {plain}"]
+        head += [f"floor over {amp}", "MB", "MB, amp"] if amp in ways else ["MB"]
         cells = []
         for row in these:
-            ms, floor = float(row[f"{best} ms"]), 1e3 * float(row["floor"])
-            cells.append(
-                [f"`{row['algo']}.py`", float(row["common ms"]), ms, *(float(row[f"{w} ratio"]) for w in ways)]
-            )
-            cells[-1] += [f"{1e3 * int(batch) / ms:.0f}", float(row["gflop"]), row["launches"], floor]
-            cells[-1] += [f"{floor / ms:.0%}", f"{float(row['MB']):.0f}", f"{float(row['amp MB']):.0f}"]
+            number = {name: float(value) for name, value in row.items() if is_number(value) and value}
+            line = [f"`{row['algo']}.py`", number["common ms"], *(number[f"{way} ms"] for way in ways)]
+            line += [f"{number[f'{way} ratio']:.2f}" for way in ways]
+            line += [1e3 / number[f"{plain} ms"], 1e3 / number[f"{plain} ms"] * int(batch) * int(row["d_steps"])]
+            line[-1] = f"{line[-1]:.0f}"
+            line += [number["gflop"], row["launches"], f"{number['floor ms'] / number[f'{plain} ms']:.2f}"]
+            if amp in ways:
+                line += [f"{number['amp floor ms'] / number[f'{amp} ms']:.2f}"]
+            cells.append([*line, *(f"{number[f'{way} MB']:.0f}" for way in ("eager", "amp") if f"{way} MB" in number)])
         lines += [f"## {dataset}, batch of {batch}", "", *table(head, cells)]
     return lines
 
 
 def ablation_page(rows: list[dict]) -> list[str]:
-    names = [name for name in rows[0] if name not in ("algo", "dataset", "batch_size")]
+    names = [name for name in rows[0] if name not in ("algo", "dataset", "batch_size", *PROVENANCE)]
     cells = [[f"`{r['algo']}.py`", r["dataset"], r["batch_size"], *(r[n] or "-" for n in names)] for r in rows]
     return table(["file", "data", "batch", *names], cells)
 
@@ -432,62 +442,74 @@ def ablation_page(rows: list[dict]) -> list[str]:
 def result_page(rows: list[dict]) -> list[str]:
     cells = []
     for row in rows:
-        times = [float(s) for s in row["seconds"].split() if s != "-"]
-        middle = f"{statistics.median(times):.0f}" if len(times) == len(row["seconds"].split()) else "-"
-        cells.append([row["target"], f"`{row['command']}`", row["change"], middle, row["seconds"]])
-    return table(["target", "command", "change", "median, s", "seconds of each seed"], cells)
+        times = row["seconds"].split()
+        middle = "-" if "-" in times else f"{statistics.median(map(float, times)):.0f}"
+        cells.append([row["target"], f"`algos/{row['command'].replace(' ', '.py ', 1)}`", row["change"], middle])
+        cells[-1] += [row["seconds"]]
+    return table(["target", "command", "change", "median, s", "of each seed"], cells)
 
 
 ABOUT = {
-    "updates": """One update of G with its updates of D. "Common way": the file with a DataLoader, `.item()` in every
-update, a graph through G in D's step, D's gradients in G's step, Adam as PyTorch sets it by default, channels first.
-"As it is": the file ({best}); "times as fast": than the common way, median over the rounds; amp: `--amp`, products and
-convolutions in bfloat16. "Samples per second": of data, per update. Floor: the least time by the operations of its
-products and convolutions, Adam's traffic and the launches of its operations, {rule}. MB: weights, optimisers and the
-most that an update needs beside them, without data and libraries.""",
-    "ablation": """The time of an update with one habit of the common way taken up, over the time of the file as it is:
-what each trick gains by itself.""",
-    "result": """Seconds from pressing Enter, imports included, to the first logged row that meets the target; "-": it
-was not met until the end. Seeds from {seed} on; the settings were chosen on others.""",
+    "updates": """One update of G with its updates of D. Common way: the file with a DataLoader (in the main process),
+`.item()` in every update, a graph through G in D's step, D's gradients in G's step, Adam as PyTorch sets it by default,
+channels first; like the files it draws new samples of G for G's step. Eager: the file without a CUDA graph; amp: with
+`--amp`, for images alone. Times as fast: than the common way, median over the rounds. Samples per second: real ones, of
+D's updates. Floor: the least time by the operations of products and convolutions, the optimisers' traffic and the
+launches, {rule}; "floor over" is the share of it in the time. MB: weights, optimisers and the most that an
+eager update needs beside them, without data{workspace}.""",
+    "ablation": """The time of an eager update with one habit of the common way taken up, over that of the file: what
+each trick gains by itself.""",
+    "result": """Wall-clock seconds from pressing Enter, imports included, to the first logged row that meets the target
+(later rows may miss it again); "-": no row did. Seeds from {seed} on; the settings were chosen on others.""",
 }
+PROVENANCE = ("torch", "git")
 
 
 def main(args: Args) -> None:
     device = pick_device(args.device)
     name = device_name(device)
-    folder = ROOT / "results" / "speed" / re.sub(r"\W+", "-", name.lower()).strip("-")
-    unknown = {*args.algos} - {*ALGOS} | {d for d in args.datasets if d != "grid" and not re.fullmatch(r"(\d+)x\1", d)}
-    if unknown or args.rounds < 1 or args.seeds < 1 or min(args.batch_sizes, default=0) < 2:
-        raise SystemExit(f"there is no {', '.join(unknown)}" if unknown else "numbers must be positive")
+    folder = RESULTS / re.sub(r"\W+", "-", name.lower()).strip("-")
+    wrong = [a for a in args.algos if a not in ALGOS]
+    wrong += [d for d in args.datasets if d not in ("grid", "16x16", "32x32", "64x64", "128x128")]
+    if wrong or not args.algos or not args.datasets or not args.batch_sizes:
+        raise SystemExit(f"there is no {', '.join(wrong) or 'case to measure'}")
+    if args.rounds < 1 or args.seeds < 1 or min(args.batch_sizes) < 2:
+        raise SystemExit("--rounds and --seeds must be 1 or more, --batch-sizes 2 or more")
     limit = limits(device) if args.what == "updates" else {}
-    cases = list(itertools.product(args.datasets, args.batch_sizes, args.algos)) if args.what != "result" else RUNS
-    for case in tqdm(cases):
-        if args.what == "result":
-            target, command, change, about = case
-            times = [until(target, command, change, FIRST_SEED + i, args) for i in range(args.seeds)]
+    made = environment(device)
+    provenance = {name: made[name] for name in PROVENANCE}
+    if limit:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "limits.json").write_text(json.dumps({"device": name} | provenance | limit, indent=2) + "\n")
+    if args.what == "result":
+        times = {case: [] for case in RUNS}
+        for seed, case in tqdm([*itertools.product(range(args.seeds), RUNS)]):
+            times[case].append(until(*case[:3], FIRST_SEED + seed, args))
+        for (target, command, _, about), found in times.items():
             row = {"target": target, "command": command, "change": about}
-            row |= {"seconds": " ".join(f"{s:.1f}" if s else "-" for s in times)}
-        elif args.what == "updates":
-            row = measure(case[2], case[0], case[1], device, limit, args.rounds)
-        else:
-            row = ablate(case[2], case[0], case[1], device, args.rounds)
-        rows = keep(folder / f"{args.what}.csv", [row])
+            seconds_of_each = " ".join(f"{s:.1f}" if s else "-" for s in found)
+            rows = keep(folder / "result.csv", [row | {"seconds": seconds_of_each} | provenance])
+    else:
+        for dataset, batch_size, algo in tqdm([*itertools.product(args.datasets, args.batch_sizes, args.algos)]):
+            if args.what == "updates":
+                row = measure(algo, dataset, batch_size, device, limit, args.rounds)
+            else:
+                row = ablate(algo, dataset, batch_size, device, args.rounds)
+            rows = keep(folder / f"{args.what}.csv", [row | provenance])
     about = ABOUT[args.what].format(
-        best="with a CUDA graph" if device.type == "cuda" else "eager",
         rule="the greatest of the three" if device.type == "cuda" else "one after another",
+        workspace=", with cuDNN's workspace" if device.type == "cuda" else "",
         seed=FIRST_SEED,
     )
-    made = environment(device)
-    facts = f"{name}; torch {made['torch']}, Python {made['python']}, revision {made['git']}."
+    facts = f"{name}; torch {made['torch']}, Python {made['python']}, revision "
+    facts += ", ".join(sorted({row["git"] for row in rows})) + "."
     if limit:
-        facts += (
-            f" Measured: {limit['float32'] / 1e9:.0f} GFLOP/s in float32, {limit['bfloat16'] / 1e9:.0f} in bfloat16, "
-            f"{limit['bandwidth'] / 1e9:.1f} GB/s, "
-            + ", ".join(f"{1e6 * limit[k]:.2g} us per {k}" for k in limit if k.startswith("launch"))
-            + "."
-        )
+        facts += " Measured: " + ", ".join(f"{limit[k] / 1e9:,.0f} GFLOP/s in {k}" for k in limit if k[-1].isdigit())
+        facts += f", {limit['bandwidth'] / 1e9:,.0f} GB/s"
+        facts += "".join(f", {1e6 * limit[k]:.2g} us per {k}" for k in limit if k.startswith("launch")) + "."
     page = {"updates": updates_page, "ablation": ablation_page, "result": result_page}[args.what](rows)
-    text = [f"# Speed: {args.what}", "", f"    python scripts/speed.py {args.what}", "", facts, "", about, "", *page]
+    command = " ".join(["    python", "scripts/speed.py", args.what])
+    text = [f"# Speed: {args.what}", "", command, "", facts, "", about, "", *page]
     (folder / f"{args.what}.md").write_text("\n".join(text).rstrip() + "\n")
     print("\n".join(text))
 

@@ -1,4 +1,13 @@
-"""Markdown tables, as the scripts print and keep them."""
+"""Tables: CSV as the scripts keep them, Markdown as they print them."""
+
+import csv
+from pathlib import Path
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file."""
+    with path.open() as file:
+        return list(csv.DictReader(file))
 
 
 def is_number(cell) -> bool:

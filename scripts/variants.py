@@ -80,7 +80,15 @@ COMMON: dict[str, Change] = {
         (f"        with torch.no_grad():\n            {FAKE}", f"        {FAKE}.detach()"),
     ],
     "d_gradients": [("g_loss.backward(inputs=[*G.parameters()])", "g_loss.backward()")],
-    "plain_adam": [('{"lr": lr, "betas"', '{"lr": args.lr, "betas"'), (', "fused": True, "capturable": True', "")],
+    "plain_adam": [
+        ('{"lr": lr, "betas"', '{"lr": args.lr, "betas"'),
+        (', "fused": True, "capturable": True', ""),
+        (
+            "        numbers = update()\n",
+            "        for group in (*g_opt.param_groups, *d_opt.param_groups):\n"
+            '            group["lr"] = lr.item()\n        numbers = update()\n',
+        ),
+    ],
     "channels_first": [(", memory_format=torch.channels_last", "")],
 }
 

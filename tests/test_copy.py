@@ -2,17 +2,19 @@
 
 import shutil
 
-import pytest
 from conftest import FILES, ROOT, script
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_file_copied_alone_imports(file, tmp_path):
-    shutil.copy(file, tmp_path)
-    code = f"import torch, {file.stem} as m; x = m.Generator(3, (2,), 8)(torch.randn(4, 3))"
-    code += "; print(m.Discriminator((2,), 8)(x).shape, m.generator_loss.__name__)"
-    ended = script("-c", code, cwd=tmp_path)
-    assert ended.returncode == 0 and ended.stdout.split() == ["torch.Size([4])", "generator_loss"], ended.stderr
+def test_each_file_copied_alone_imports(tmp_path):
+    lines = ["import sys, torch", "torch.set_num_threads(1)"]
+    for file in FILES:
+        (tmp_path / file.stem).mkdir()
+        shutil.copy(file, tmp_path / file.stem)
+        lines += [f"sys.path[0] = {str(tmp_path / file.stem)!r}", f"import {file.stem} as m"]
+        lines += ["score = m.Discriminator((2,), 8)(m.Generator(3, (2,), 8)(torch.randn(4, 3)))"]
+        lines += ["assert score.shape == (4,) and callable(m.generator_loss), m"]
+    ended = script("-c", "\n".join([*lines, "print('common' in sys.modules)"]), cwd=tmp_path)
+    assert ended.returncode == 0 and ended.stdout.split() == ["False"], ended.stderr
 
 
 def test_file_copied_with_common_runs(tmp_path):

@@ -9,7 +9,7 @@ import time
 
 import pytest
 import torch
-from conftest import ROOT, break_at, script
+from conftest import ALGOS, ROOT, break_at, script
 
 
 def same(a, b):
@@ -61,12 +61,24 @@ def test_resume_is_exact_for_every_algorithm(algo, images, tmp_path, tiny_images
     assert pictures[0] == pictures[1] and len(pictures[0]) == 3
 
 
+def test_run_from_before_an_option_existed_is_resumed(tmp_path, monkeypatch):
+    """As if --amp had come later: its default is what that run had."""
+    nsgan = ALGOS["nsgan"]
+    options = {"steps": 12, "checkpoint_every": 5, "width": 8, "out": str(tmp_path), "device": "cpu"}
+    break_at(9, nsgan, nsgan.Args(**options), monkeypatch)
+    config = json.loads((tmp_path / "nsgan-ring-s1" / "config.json").read_text())
+    del config["args"]["amp"]
+    (tmp_path / "nsgan-ring-s1" / "config.json").write_text(json.dumps(config))
+    nsgan.train(nsgan.Args(**options, resume=True))
+    assert [folder.name for folder in tmp_path.iterdir()] == ["nsgan-ring-s1"]
+
+
 def test_kill_9_and_resume_on_the_real_script(tmp_path):
-    words = "algos/nsgan.py --steps 1500 --checkpoint-every 200 --log-every 300 --device cpu".split()
+    words = "algos/nsgan.py --steps 600 --checkpoint-every 80 --log-every 120 --device cpu".split()
     assert script(*words, "--out", tmp_path / "whole").returncode == 0
     process = start(*words, "--out", tmp_path / "broken")
     broken = tmp_path / "broken" / "nsgan-ring-s1"
-    wait_for(broken / "samples" / "000300.png", process)
+    wait_for(broken / "samples" / "000120.png", process)
     os.killpg(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL and not (broken / "result.json").exists()
     with open(broken / "metrics.jsonl", "a") as file:

@@ -1,12 +1,24 @@
 """The common way computes what the files compute, only slower; and what scripts/speed.py counts is right."""
 
+import importlib.util
+import json
+import sys
+
 import pytest
 import torch
 from conftest import ALGOS, ROOT, discriminators, load_script, weights
 
 from common.data import load_data
+from scripts.variants import changed
 
 speed = load_script("speed")
+
+
+def load_module(file):
+    spec = importlib.util.spec_from_file_location(f"{file.stem}_{file.parts[1]}", file)
+    sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.mark.parametrize("name", ALGOS)
@@ -17,7 +29,7 @@ def test_every_habit_fits_every_file(name):
 @pytest.mark.parametrize("dataset", ["ring", "16x16"])
 @pytest.mark.parametrize("name", ALGOS)
 def test_common_way_gives_the_same_losses_and_weights(name, dataset):
-    """Three updates from the same weights, samples and noise: no trick of the files changes what is learned."""
+    """Three updates from the same weights, samples and noise: none of the files' tricks changes what is learned."""
     found = []
     changes = [habit for habit in speed.habits(name) if habit != "dataloader"]  # draws other samples
     for change in ([], changes):
@@ -34,11 +46,33 @@ def test_common_way_gives_the_same_losses_and_weights(name, dataset):
         assert (a - b).norm() < 1e-3 * a.norm()
 
 
+@pytest.mark.parametrize("name", ["nsgan", "began"])
+def test_common_way_trains_as_the_file_does(name, tmp_path):
+    """Whole runs, as the learning rate falls in the loop: the same weights at the end."""
+    found = []
+    for file in (ROOT / "algos" / f"{name}.py", tmp_path / "algos" / f"{name}.py"):
+        if file.parent.parent == tmp_path:
+            file.parent.mkdir()
+            text = file_text = (ROOT / "algos" / f"{name}.py").read_text()
+            for habit in speed.habits(name):
+                text = changed(text, habit) if habit != "dataloader" else text
+            assert text != file_text
+            file.write_text(text)
+        module = load_module(file)
+        module.train(module.Args(steps=40, log_every=40, width=8, out=str(tmp_path / file.parts[1]), device="cpu"))
+        (run,) = (tmp_path / file.parts[1]).iterdir()
+        found.append(torch.load(run / "checkpoint.pt", weights_only=True)["state"])
+    ours, theirs = found
+    for part in ("G", "D"):
+        for weight, other in zip(ours[part].values(), theirs[part].values(), strict=True):
+            assert (weight - other).norm() < 1e-3 * weight.norm()
+
+
 @pytest.mark.parametrize("dataset", ["ring", "16x16"])
 def test_loader_draws_every_sample_once_per_pass_and_as_the_data_are(dataset):
     local = speed.inside("nsgan", ["dataloader"], dataset=dataset, width=8, device="cpu")
     loader = local["data"]
-    loader.set = loader.set[:32]
+    loader.rows = loader.rows[:32]
     batches = [loader.sample(16) for _ in range(4)]
     assert batches[0].dtype == torch.float32 and batches[0].shape[1:] == loader.shape
     rows = [torch.cat(pair).flatten(1) for pair in (batches[:2], batches[2:])]
@@ -68,10 +102,10 @@ def test_an_update_makes_only_the_necessary_products():
     assert more.flops == count.flops + 2 * B * D  # D's weights, whose gradient nobody uses
 
 
-def test_views_are_not_launches():
+def test_launches_are_what_computes():
     a = torch.zeros(4, 4)
-    with speed.Count() as count:
-        (a.view(16)[2:].t() + 1).mul_(2)
+    with speed.Count() as count, torch.profiler.record_function("name"):
+        torch.empty_like((a.view(16)[2:].t() + 1).mul_(2))
     assert count.launches == 2
 
 
@@ -98,11 +132,20 @@ def test_floor_adds_up_the_three_costs_on_a_cpu():
     limit = {"float32": 1e9, "bfloat16": 2e9, "bandwidth": 1e9, "launch": 1e-6}
     row = speed.floor(local, limit)
     weights = sum(p.numel() for module in (local["G"], local["D"]) for p in module.parameters())
-    expected = row["gflop"] + 7 * 4 * weights / 1e9 + row["launches"] * 1e-6
-    assert row["floor"] == pytest.approx(expected)
-    assert speed.floor(local, limit, amp=True)["floor"] == pytest.approx(expected - row["gflop"] / 2)
+    expected = 1e3 * (row["gflop"] + 7 * 4 * weights / 1e9 + row["launches"] * 1e-6)
+    assert row["floor ms"] == pytest.approx(expected)
+    assert row["amp floor ms"] == pytest.approx(expected - 1e3 * row["gflop"] / 2)
     in_graph = speed.floor(local, limit | {"launch in a graph": 1.0})  # on a GPU at the same time: the longest counts
-    assert in_graph["floor"] == in_graph["launches"]
+    assert in_graph["floor ms"] == 1e3 * in_graph["launches"]
+
+
+def test_traffic_is_that_of_the_optimiser():
+    limit = {"float32": 1e30, "bfloat16": 1e30, "bandwidth": 1.0, "launch": 0.0}
+    for name, numbers in [("wgan_gp", 7), ("wgan", 5)]:  # Adam keeps two numbers per weight, RMSProp one
+        local = speed.inside(name, dataset="ring", batch_size=8, width=8, device="cpu")
+        G, D = (sum(p.numel() for p in local[net].parameters()) for net in "GD")
+        expected = 1e3 * numbers * 4 * (G + local["args"].d_steps * D)
+        assert speed.floor(local, limit)["floor ms"] == pytest.approx(expected)
 
 
 def test_memory_counts_weights_optimisers_and_the_largest_need_of_an_update(monkeypatch):
@@ -128,12 +171,41 @@ def test_rows_are_kept_and_renewed(tmp_path):
     assert [(row["algo"], row["x"], row["y"]) for row in rows] == [("a", "0.3333", ""), ("b", "2", "3")]
 
 
-@pytest.mark.parametrize("met", [True, False])
-def test_until_is_the_time_to_the_first_row_that_meets_the_target(met, monkeypatch):
+@pytest.mark.parametrize(("met", "change"), [(True, "common"), (False, "")])
+def test_until_is_the_time_to_the_first_row_that_meets_the_target(met, change, monkeypatch):
     monkeypatch.setitem(speed.TARGETS, "target", lambda row: met and row["step"] == 2)
-    args = speed.Args("result", device="cpu")
-    found = speed.until("target", "nsgan --steps 3 --log-every 1 --width 4", "", 1, args)
+    found = speed.until(
+        "target", "nsgan --steps 3 --log-every 1 --width 4", change, 1, speed.Args("result", device="cpu")
+    )
     assert found > 0 if met else found is None
+
+
+def test_updates_and_ablation_of_one_file(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(speed, "RESULTS", tmp_path)
+    limit = {"float32": 1e11, "bfloat16": 2e11, "bandwidth": 1e10, "launch": 1e-6}
+    monkeypatch.setattr(speed, "limits", lambda device: limit)
+    for what in ("updates", "ablation"):
+        speed.main(speed.Args(what, ("nsgan", "wgan"), ("grid", "16x16"), (8,), rounds=1, device="cpu"))
+    (folder,) = tmp_path.iterdir()
+    rows = {(row["algo"], row["dataset"]): row for row in speed.read_rows(folder / "updates.csv")}
+    assert len(rows) == 4 and json.loads((folder / "limits.json").read_text())["launch"] == 1e-6
+    for (_, dataset), row in rows.items():
+        assert float(row["eager ms"]) > float(row["floor ms"]) > 0 and float(row["eager MB"]) > 0
+        assert bool(row["amp ratio"]) == (dataset != "grid")  # bfloat16 is too coarse for points
+    rows = speed.read_rows(folder / "ablation.csv")
+    names = list(speed.HABITS.values())
+    assert [[row[name] != "" for name in names] for row in rows] == 2 * [[True] * 6, [n[:4] != "Adam" for n in names]]
+    assert "`wgan.py`" in (folder / "updates.md").read_text() and "`wgan.py`" in (folder / "ablation.md").read_text()
+
+
+def test_limits_of_a_cpu_are_of_a_plausible_size(monkeypatch):
+    seconds = speed.seconds
+    monkeypatch.setattr(speed, "seconds", lambda ways, device, rounds: seconds(ways, device, 1, 0.01))
+    before = torch.get_float32_matmul_precision()
+    found = speed.limits(torch.device("cpu"))
+    assert torch.get_float32_matmul_precision() == before
+    assert 1e9 < found["float32"] < 1e15 and 1e9 < found["bfloat16"] < 1e16
+    assert 1e8 < found["bandwidth"] < 1e13 and 1e-8 < found["launch"] < 1e-3
 
 
 def test_every_target_has_a_command_and_every_command_is_one():
@@ -144,7 +216,7 @@ def test_every_target_has_a_command_and_every_command_is_one():
 
 def test_pages_are_of_the_committed_rows():
     for path in (ROOT / "results" / "speed").glob("*/*.csv"):
-        rows = speed.read(path)
+        rows = speed.read_rows(path)
         lines = getattr(speed, f"{path.stem}_page")(rows)
         assert "\n".join(lines).strip() in path.with_suffix(".md").read_text(), path
 
