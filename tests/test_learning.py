@@ -6,7 +6,7 @@ import torch
 import common.data
 from common.data import Points
 
-BUDGET = {"wgan": 800, "wgan_gp": 800, "unrolled": 300, "dual_d_selu": 500}  # updates; rest: 1000
+BUDGET = {"wgan": 800, "wgan_gp": 2000, "unrolled": 300, "dual_d_selu": 500}  # updates; rest: 1000
 OPTIONS = {"mlegan": {"lr": 1e-3}}  # its own is too slow for this budget
 # modes of 4; the rest 2, as losing modes is no failure to learn
 FLOOR = {"wgan": 4, "wgan_gp": 4, "pacgan": 4, "dragan": 4, "dual_d_selu": 4, "began": 1}
