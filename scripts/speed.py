@@ -245,14 +245,11 @@ def limits(device: torch.device) -> dict[str, float]:
     return found
 
 
-def learning(local: dict) -> list[torch.optim.Optimizer]:
-    return [local["g_opt"], local["d_opt"]]
-
-
 def memory(local: dict, device: torch.device) -> int:
     """Bytes of weights and optimisers, and at most in use beside them during an update. Without data and libraries."""
-    weights = [p for opt in learning(local) for group in opt.param_groups for p in group["params"]]
-    state = [s for opt in learning(local) for values in opt.state.values() for s in values.values()]
+    opts = (local["g_opt"], local["d_opt"])
+    weights = [p for opt in opts for group in opt.param_groups for p in group["params"]]
+    state = [s for opt in opts for values in opt.state.values() for s in values.values()]
     kept = sum(tensor.nbytes for tensor in [*weights, *state] if isinstance(tensor, Tensor))
     for weight in weights:
         weight.grad = None
@@ -338,13 +335,16 @@ def ablate(algo: str, dataset: str, batch_size: int, device: torch.device, round
 
 # time to a result ---------------------------------------------------------------------------------------------------
 
-RING, GRID, FASHION = "8 of 8 modes, 0.85 sharp", "25 of 25 modes", "sliced Wasserstein distance 0.1"
+FIRST, RING, GRID = "the first update", "8 of 8 modes, 0.85 sharp", "25 of 25 modes"
+FASHION = "sliced Wasserstein distance 0.1"
 TARGETS: dict[str, Callable[[dict], bool]] = {
+    FIRST: lambda row: True,
     RING: lambda row: row["coverage"] == 8 and row["high_quality"] >= 0.85,
     GRID: lambda row: row["coverage"] == 25,
     FASHION: lambda row: row["swd"] <= 0.1,
 }
 RUNS = [  # target, command, change of scripts/variants.py, what differs from the files as they are
+    (FIRST, "wgan_gp --lambda 10 --log-every 1", "", ""),
     (RING, "wgan_gp --lambda 10", "", ""),
     (RING, "wgan_gp --lambda 10 --d-steps 5", "", "five updates of D to one of G"),
     (RING, "wgan_gp --lambda 10 --lr 3e-3", "", "learning rate 3e-3"),
