@@ -14,8 +14,8 @@ Expected    python algos/unrolled.py
             coverage 7.6 [6.7, 8.0] (best on the way 8.0), high_quality 0.73 [0.69, 0.77], w1 0.45 [0.22, 0.69]; 95%
             intervals over 10 seeds, 55 s on one CPU core
             python algos/unrolled.py --unroll-steps 0
-            coverage 8.0 [8.0, 8.0] (best on the way 8.0), high_quality 0.67 [0.46, 0.88], w1 0.33 [0.00, 0.68]; 95%
-            intervals over 3 seeds, 10 s on one CPU core
+            coverage 8.0 [8.0, 8.0] (best on the way 8.0), high_quality 0.62 [0.47, 0.76], w1 0.40 [0.16, 0.64]; 95%
+            intervals over 5 seeds, 10 s on one CPU core
 """
 
 import os
