@@ -226,11 +226,8 @@ def speed_tables() -> list[str]:
         way = "graph" if any(row.get("graph ms") for row in rows) else "eager"
         amp = "graph amp" if way == "graph" else "amp"
         sets = list(dict.fromkeys(row["dataset"] for row in rows))
-        columns = [(name, f"{way} ms", "ms") for name in sets] + [
-            (name, f"{way} ratio", "times as fast") for name in sets
-        ]
-        columns += [(name, f"{amp} ratio", "with --amp") for name in sets if name != "grid"]
-        columns.sort(key=lambda column: sets.index(column[0]))
+        what = [(f"{way} ms", "ms"), (f"{way} ratio", "times as fast"), (f"{amp} ratio", "with --amp")]
+        columns = [(name, column, title) for name in sets for column, title in what[: 2 if name == "grid" else 3]]
         found = {(row["algo"], row["dataset"]): row for row in rows}
         cells = []
         for algo in ALGOS:
@@ -238,7 +235,10 @@ def speed_tables() -> list[str]:
             cells.append([f"`{algo}.py`", *(f"{float(value):.3g}" if value else "-" for value in values)])
         head = ["file", *(f"{name}, {what}" for name, _, what in columns)]
         device = json.loads((path.parent / "limits.json").read_text())["device"]
-        lines += [f"On {device} ([more](results/speed/{path.parent.name}/updates.md)):", "", *table(head, cells)]
+        titles = {"updates": "all updates", "ablation": "what each trick gains", "result": "seconds to a result"}
+        pages = [path.with_name(f"{name}.md").relative_to(ROOT) for name in titles]
+        links = [f"[{titles[page.stem]}]({page.as_posix()})" for page in pages if (ROOT / page).exists()]
+        lines += [f"On {device} ({', '.join(links)}), batches of 64:", "", *table(head, cells)]
     return lines
 
 
