@@ -295,42 +295,56 @@ def settings(dataset: str, batch_size: int, device: torch.device) -> dict:
     return {"dataset": dataset, "batch_size": batch_size, "device": str(device), "graph": False, **points}
 
 
+def compare(algo: str, ways: dict[str, tuple[list[str], dict]], device: torch.device, rounds: int) -> dict:
+    """Seconds per update of each way, a list of changes and arguments; once per round, in turn.
+
+    Each is made anew in each round: where its weights come to lie in memory alone can make a tenth.
+    """
+    times = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, (changes, args) in ways.items():
+            update = inside(algo, changes, **args)["update"]
+            times[name] += seconds({name: update}, device, 1)[name]
+    return times
+
+
+def ratio(times: dict[str, list[float]], slow: str, fast: str) -> float:
+    """Of two ways, round by round, so that what slows a whole round down has no part in it."""
+    return statistics.median(a / b for a, b in zip(times[slow], times[fast], strict=True))
+
+
 def measure(algo: str, dataset: str, batch_size: int, device: torch.device, limit: dict, rounds: int) -> dict:
     """One row of `updates`: milliseconds per update of each way, and what the device would need at least."""
     args = settings(dataset, batch_size, device)
-    cases = {"common": inside(algo, habits(algo), **args), "eager": inside(algo, **args)}
-    if dataset != "grid":
-        cases["amp"] = inside(algo, **args | {"amp": True})
-    ways = {name: local["update"] for name, local in cases.items()}
+    ways = {"common": (habits(algo), args), "eager": ([], args), "amp": ([], args | {"amp": True})}
     if device.type == "cuda":
-        ways |= {
-            f"graph {way}".replace(" eager", ""): inside(algo, **args | {"graph": True, "amp": way == "amp"})["update"]
-            for way in [*cases][1:]
-        }
-    times = seconds(ways, device, rounds)
-    row = {"algo": algo, "dataset": dataset, "batch_size": batch_size, "d_steps": cases["eager"]["args"].d_steps}
+        ways |= {"graph": ([], args | {"graph": True}), "graph amp": ([], args | {"graph": True, "amp": True})}
+    if dataset == "grid":
+        ways = {name: way for name, way in ways.items() if "amp" not in name}
+    times = compare(algo, ways, device, rounds)
+    eager = inside(algo, **args)
+    eager["update"]()
+    row = {"algo": algo, "dataset": dataset, "batch_size": batch_size, "d_steps": eager["args"].d_steps}
     row |= {f"{way} ms": 1e3 * statistics.median(times[way]) for way in ways}
-    for way in [*ways][1:]:  # round by round, so that what slows a whole round down has no part in it
-        row[f"{way} ratio"] = statistics.median(a / b for a, b in zip(times["common"], times[way], strict=True))
-    row |= floor(cases["eager"], limit)
-    return row | {f"{way} MB": memory(cases[way], device) / 1e6 for way in [*cases][1:]}
+    row |= {f"{way} ratio": ratio(times, "common", way) for way in ways if way != "common"}
+    row |= floor(eager, limit) | {"eager MB": memory(eager, device) / 1e6}
+    if "amp" in ways:
+        amp = inside(algo, **args | {"amp": True})
+        amp["update"]()
+        row["amp MB"] = memory(amp, device) / 1e6
+    return row
 
 
 def ablate(algo: str, dataset: str, batch_size: int, device: torch.device, rounds: int) -> dict:
     """One row of `ablation`: the time with one habit taken up, over that of the file; of both the eager update."""
     args = settings(dataset, batch_size, device)
-    ways = {"": inside(algo, **args)["update"]}
-    ways |= {HABITS[name]: inside(algo, [name], **args)["update"] for name in habits(algo)}
+    ways = {"": ([], args)} | {name: ([name], args) for name in habits(algo)}
     if device.type == "cuda":
-        ways["graph"] = inside(algo, **args | {"graph": True})["update"]
-    times = seconds(ways, device, rounds)
+        ways["graph"] = ([], args | {"graph": True})
+    times = compare(algo, ways, device, rounds)
     row = {"algo": algo, "dataset": dataset, "batch_size": batch_size}
-    for habit in [*ways][1:]:
-        pair = ("", "graph") if habit == "graph" else (habit, "")
-        row["no CUDA graph" if habit == "graph" else habit] = statistics.median(
-            a / b for a, b in zip(times[pair[0]], times[pair[1]], strict=True)
-        )
-    return row
+    row |= {HABITS[name]: ratio(times, name, "") for name in habits(algo)}
+    return row | ({"no CUDA graph": ratio(times, "", "graph")} if "graph" in ways else {})
 
 
 # time to a result ---------------------------------------------------------------------------------------------------

@@ -126,6 +126,17 @@ def test_seconds_takes_the_ways_in_turn_and_divides_by_the_calls(monkeypatch):
     assert order[-18:] == (["slow"] * 2 + ["fast"] * 4) * 3
 
 
+def test_ways_are_compared_round_by_round_each_made_anew(monkeypatch):
+    made = []
+    cost = {"slow": iter([1.0, 4.0, 3.0]), "fast": iter([0.5, 1.0, 3.0])}
+    monkeypatch.setattr(speed, "inside", lambda algo, changes, **args: made.append(args["way"]) or {"update": None})
+    monkeypatch.setattr(speed, "seconds", lambda ways, device, rounds: {name: [next(cost[name])] for name in ways})
+    ways = {name: ([], {"way": name}) for name in cost}
+    times = speed.compare("nsgan", ways, torch.device("cpu"), 3)
+    assert made == ["slow", "fast"] * 3
+    assert speed.ratio(times, "slow", "fast") == 2  # the median of 2, 4 and 1
+
+
 def test_floor_adds_up_the_three_costs_on_a_cpu():
     local = speed.inside("nsgan", dataset="ring", batch_size=8, width=8, device="cpu")
     local["update"]()  # the first one also makes the optimisers' state
