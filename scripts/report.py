@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT))
 from scripts.benchmark import MODES, cell, columns_of, read, settings_key, values_of, where  # noqa: E402
 from scripts.claims import CLAIMS, Claim, difference, verdict  # noqa: E402
 from scripts.suites import ALGOS, SUITES  # noqa: E402
-from scripts.tables import read_rows, table  # noqa: E402
+from scripts.tables import read_rows, short, table  # noqa: E402
 
 
 @dataclass
@@ -219,20 +219,22 @@ def suites_table() -> list[str]:
 
 
 def speed_tables() -> list[str]:
-    """A table for each device on which scripts/speed.py measured the updates: those with a batch of 64."""
+    """A table for each device on which scripts/speed.py measured the updates: batches of 64, data that all files had."""
     lines = []
     for path in sorted((ROOT / "results" / "speed").glob("*/updates.csv")):
         rows = [row for row in read_rows(path) if row["batch_size"] == "64"]
         way = "graph" if any(row.get("graph ms") for row in rows) else "eager"
         amp = "graph amp" if way == "graph" else "amp"
-        sets = list(dict.fromkeys(row["dataset"] for row in rows))
+        found = {(row["algo"], row["dataset"]): row for row in rows}
+        sets = [
+            name for name in dict.fromkeys(row["dataset"] for row in rows) if {(a, name) for a in ALGOS} <= {*found}
+        ]
         what = [(f"{way} ms", "ms"), (f"{way} ratio", "times as fast"), (f"{amp} ratio", "with --amp")]
         columns = [(name, column, title) for name in sets for column, title in what[: 2 if name == "grid" else 3]]
-        found = {(row["algo"], row["dataset"]): row for row in rows}
         cells = []
         for algo in ALGOS:
-            values = [found.get((algo, name), {}).get(column) for name, column, _ in columns]
-            cells.append([f"`{algo}.py`", *(f"{float(value):.3g}" if value else "-" for value in values)])
+            values = [found[algo, name][column] for name, column, _ in columns]
+            cells.append([f"`{algo}.py`", *map(short, values)])
         head = ["file", *(f"{name}, {what}" for name, _, what in columns)]
         device = json.loads((path.parent / "limits.json").read_text())["device"]
         titles = {"updates": "all updates", "ablation": "what each trick gains", "result": "seconds to a result"}

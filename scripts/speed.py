@@ -45,7 +45,7 @@ import common.data  # noqa: E402
 from common.data import Images  # noqa: E402
 from common.run import Run, environment, pick_device  # noqa: E402
 from scripts.suites import ALGOS, FIRST_SEED  # noqa: E402
-from scripts.tables import is_number, read_rows, table  # noqa: E402
+from scripts.tables import is_number, read_rows, short, table  # noqa: E402
 from scripts.variants import change, changed, variant  # noqa: E402
 
 
@@ -435,7 +435,7 @@ def updates_page(rows: list[dict]) -> list[str]:
         cells = []
         for row in these:
             number = {name: float(value) for name, value in row.items() if is_number(value) and value}
-            line = [f"`{row['algo']}.py`", number["common ms"], *(number[f"{way} ms"] for way in ways)]
+            line = [f"`{row['algo']}.py`", short(number["common ms"]), *(short(number[f"{way} ms"]) for way in ways)]
             line += [f"{number[f'{way} ratio']:.2f}" for way in ways]
             line += [1e3 / number[f"{plain} ms"], 1e3 / number[f"{plain} ms"] * int(batch) * int(row["d_steps"])]
             line[-1] = f"{line[-1]:.0f}"

@@ -17,6 +17,11 @@ def is_number(cell) -> bool:
         return False
 
 
+def short(value: float | str) -> str:
+    """Three significant digits, without an exponent."""
+    return f"{float(f'{float(value):.3g}'):g}"
+
+
 def table(head: list[str], rows: list[list]) -> list[str]:
     """The lines of a Markdown table: columns of numbers to the right, floats with three significant digits."""
     cells = [[f"{c:.3g}" if isinstance(c, float) else str(c) for c in row] for row in [head, *rows]]
