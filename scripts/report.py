@@ -219,7 +219,7 @@ def suites_table() -> list[str]:
 
 
 def speed_tables() -> list[str]:
-    """A table for each device on which scripts/speed.py measured the updates: batches of 64, data that all files had."""
+    """A table for each device on which scripts/speed.py measured the updates: batches of 64, of all files."""
     lines = []
     for path in sorted((ROOT / "results" / "speed").glob("*/updates.csv")):
         rows = [row for row in read_rows(path) if row["batch_size"] == "64"]
