@@ -74,11 +74,11 @@ def test_run_from_before_an_option_existed_is_resumed(tmp_path, monkeypatch):
 
 
 def test_kill_9_and_resume_on_the_real_script(tmp_path):
-    words = "algos/nsgan.py --steps 600 --checkpoint-every 80 --log-every 120 --device cpu".split()
+    words = "algos/nsgan.py --steps 400 --checkpoint-every 60 --log-every 100 --device cpu".split()
     assert script(*words, "--out", tmp_path / "whole").returncode == 0
     process = start(*words, "--out", tmp_path / "broken")
     broken = tmp_path / "broken" / "nsgan-ring-s1"
-    wait_for(broken / "samples" / "000120.png", process)
+    wait_for(broken / "samples" / "000100.png", process)
     os.killpg(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL and not (broken / "result.json").exists()
     with open(broken / "metrics.jsonl", "a") as file:
