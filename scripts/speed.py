@@ -474,7 +474,8 @@ eager update needs beside them, without data{workspace}.""",
     "ablation": """The time of an eager update with one habit of the common way taken up, over that of the file: what
 each trick gains by itself.""",
     "result": """Wall-clock seconds from pressing Enter, imports included, to the first logged row that meets the target
-(later rows may miss it again); "-": no row did. Seeds from {seed} on; the settings were chosen on others.""",
+(later rows may miss it again); "-": no row did. Seeds from {seed} on; the settings were chosen on others. The seeds one
+after another, the rows in turn; other programs on the machine lengthen these times.""",
 }
 PROVENANCE = ("torch", "git")
 
