@@ -178,10 +178,17 @@ def test_rows_are_kept_and_renewed(tmp_path):
 
 def test_until_is_the_time_to_the_first_row_that_meets_the_target(monkeypatch):
     monkeypatch.setitem(speed.TARGETS, "target", lambda row: row["step"] == 2)
-    found = speed.until(
-        "target", "nsgan --steps 3 --log-every 1 --width 4", change, 1, speed.Args("result", device="cpu")
-    )
-    assert found > 0 if met else found is None
+    command, args = "nsgan --steps 3 --log-every 1 --width 4", speed.Args("result", device="cpu")
+    assert speed.until("target", command, "common", 1, args) > 0
+
+
+def test_a_target_that_no_row_meets_has_no_time(monkeypatch):
+    monkeypatch.setattr(speed.sys, "executable", "true")  # ends at once, without a row
+    args = speed.Args("result", device="cpu")
+    assert speed.until(speed.RING, "nsgan", "", 1, args) is None
+    monkeypatch.setattr(speed.sys, "executable", "false")
+    with pytest.raises(SystemExit, match="nsgan ended with code 1"):
+        speed.until(speed.RING, "nsgan", "", 1, args)
 
 
 def test_updates_and_ablation_of_one_file(tmp_path, monkeypatch, capsys):
