@@ -437,8 +437,8 @@ def updates_page(rows: list[dict]) -> list[str]:
             number = {name: float(value) for name, value in row.items() if is_number(value) and value}
             line = [f"`{row['algo']}.py`", short(number["common ms"]), *(short(number[f"{way} ms"]) for way in ways)]
             line += [f"{number[f'{way} ratio']:.2f}" for way in ways]
-            line += [1e3 / number[f"{plain} ms"], 1e3 / number[f"{plain} ms"] * int(batch) * int(row["d_steps"])]
-            line[-1] = f"{line[-1]:.0f}"
+            per_second = 1e3 / number[f"{plain} ms"]
+            line += [per_second, f"{per_second * int(batch) * int(row['d_steps']):.0f}"]
             line += [number["gflop"], row["launches"], f"{number['floor ms'] / number[f'{plain} ms']:.2f}"]
             if amp in ways:
                 line += [f"{number['amp floor ms'] / number[f'{amp} ms']:.2f}"]
