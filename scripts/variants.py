@@ -34,10 +34,10 @@ def points(first: str, hidden: str, last: str) -> str:
 # The networks of PacGAN's code for points (Lin et al. 2018): G with batch norm, D with maxout units of 5 pieces
 PLAIN = "                nn.ReLU(),\n                nn.Linear(width, width),\n"
 MAXOUT = """class Maxout(nn.Module):
-    \"\"\"The largest of every 5 numbers: [B, 5 n] to [B, n] (Goodfellow et al. 2013, arXiv 1302.4389).\"\"\"
+    \"\"\"The largest of 5 pieces: [B, 5 n] to [B, n] (Goodfellow et al. 2013, arXiv 1302.4389).\"\"\"
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.unflatten(1, (-1, 5)).amax(2)
+        return x.unflatten(1, (5, -1)).amax(1)
 
 
 class Discriminator(nn.Module):"""
