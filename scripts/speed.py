@@ -32,6 +32,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: times of one core
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler is not to report that there is no GPU
 
 import torch
+import torch.nn as nn
 import tyro
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -124,15 +125,16 @@ def habits(algo: str) -> list[str]:
 
 
 @cache
-def noise(size: int) -> Tensor:
+def noise(size: int, channels: int = 3) -> Tensor:
     generator = torch.Generator().manual_seed(0)  # its own, as weights and samples come from the common one
-    return torch.randint(256, (10_000, 3, size, size), dtype=torch.uint8, generator=generator)
+    return torch.randint(256, (10_000, channels, size, size), dtype=torch.uint8, generator=generator)
 
 
-def inside(algo: str, changes: list[str] = (), **args) -> dict:
+def inside(algo: str, changes: list[str] = (), networks: tuple[nn.Module, nn.Module] | None = None, **args) -> dict:
     """The local variables of a file's train() when its loop would begin: update, G, D, g_opt, ...; with these changes.
 
-    args: as for the file. The data set "32x32" is 10,000 random colour images of this size.
+    networks: G and D instead of the file's. args: as for the file. The data set "32x32" is 10,000 random colour images
+    of this size, "28x28x1" are grey ones.
     """
     path = ROOT / "algos" / f"{algo}.py"
     text = path.read_text()
@@ -141,12 +143,14 @@ def inside(algo: str, changes: list[str] = (), **args) -> dict:
     module = importlib.util.module_from_spec(importlib.util.spec_from_file_location(f"speed_{algo}", path))
     sys.modules[module.__name__] = module  # dataclasses look there
     exec(compile(text, path, "exec"), module.__dict__)
-    size = args["dataset"].partition("x")[0]
-    if size.isdigit():
-        args |= {"dataset": "folder", "image_size": int(size)}
+    if networks:
+        module.Generator, module.Discriminator = (lambda *_, network=network: network for network in networks)
+    if args["dataset"][0].isdigit():
+        size, _, *channels = map(int, args["dataset"].split("x"))
+        args |= {"dataset": "folder"}
 
-    def load_data(name, root, image_size, device):
-        return Images(noise(image_size), device) if name == "folder" else original(name, root, image_size, device)
+    def load_data(name, *place):
+        return Images(noise(size, *channels), place[-1]) if name == "folder" else original(name, *place)
 
     class Reached(BaseException):
         pass

@@ -101,6 +101,14 @@ CHANGES: dict[str, Change] = COMMON | {
     "he": initialised('nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")'),
     "orthogonal": initialised("nn.init.orthogonal_(layer.weight, gain=2**0.5)"),
     "pacgan_networks": PACGAN,
+    # one pass of G for both players, as most implementations have it where D makes one update to one of G
+    "one_pass": [
+        (
+            f"        with torch.no_grad():\n            {FAKE}",
+            f"        G.drawn = {FAKE[7:]}\n        fake = G.drawn.detach()",
+        ),
+        (f"        {FAKE}", "        fake = G.drawn"),
+    ],
     # a small D: with --width 16, G 64-32-16 and D 2-4-8 or 4-8-16, as PacGAN's code has Metz et al.'s 2017 experiment
     "quarter_d": [("Discriminator(data.shape, args.width)", "Discriminator(data.shape, args.width // 8)")],
     "half_d": [("Discriminator(data.shape, args.width)", "Discriminator(data.shape, args.width // 4)")],
