@@ -180,7 +180,8 @@ def running(path: Path, flags: list[str], names: tuple[str, str, str]):
         quiet = stack.enter_context(open(os.devnull, "w"))
         stack.enter_context(contextlib.redirect_stdout(quiet))
         stack.enter_context(contextlib.redirect_stderr(quiet))
-        stack.enter_context(contextlib.chdir(folder))
+        stack.callback(os.chdir, os.getcwd())
+        os.chdir(folder)
         patch = mock.patch.object
         stack.enter_context(patch(sys, "argv", [str(path), *flags]))
         stack.enter_context(patch(sys, "path", [str(path.parent), *sys.path]))

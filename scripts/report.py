@@ -234,7 +234,8 @@ def speed_tables() -> list[str]:
         cells = []
         for algo in ALGOS:
             values = [found[algo, name][column] for name, column, _ in columns]
-            cells.append([f"`{algo}.py`", *map(short, values)])
+            shorter = [short if column.endswith("ms") else two_decimals for _, column, _ in columns]
+            cells.append([f"`{algo}.py`", *(f(value) for f, value in zip(shorter, values, strict=True))])
         head = ["file", *(f"{name}, {what}" for name, _, what in columns)]
         device = json.loads((path.parent / "limits.json").read_text())["device"]
         titles = {"updates": "all updates", "ablation": "what each trick gains", "result": "seconds to a result"}
@@ -244,10 +245,30 @@ def speed_tables() -> list[str]:
     return lines
 
 
+def two_decimals(number: str) -> str:
+    return f"{float(number):.2f}" if number else "-"
+
+
+def peers_tables() -> list[str]:
+    """A table for each device on which scripts/peers.py ran other people's scripts."""
+    lines = []
+    for path in sorted((ROOT / "results" / "speed").glob("*/peers.csv")):
+        cells = []
+        for row in read_rows(path):
+            script = " ".join([Path(row["script"]).parts[0], Path(row["script"]).name])
+            cells.append([script, row["flags"] and f"`{row['flags']}`", f"`{row['algo']}.py`", row["shape"]])
+            cells[-1] += [two_decimals(row[f"{way} ratio"]) for way in ("ours", "amp", "one pass", "one pass, amp")]
+        head = ["script", "flags", "our file", "images", "times as fast", "with --amp", "one pass of G", "with --amp"]
+        device = json.loads((path.parent / "limits.json").read_text())["device"]
+        page = path.with_suffix(".md").relative_to(ROOT).as_posix()
+        lines += [f"On {device} ([with the times]({page})):", "", *table(head, cells)]
+    return lines
+
+
 def with_results(text: str) -> str:
     """The README with what stands between its marks as the results are."""
     parts = {"quick": "\n".join(quick_table()), "suites": "\n".join(suites_table())}
-    parts["speed"] = "\n".join(["", *speed_tables()])
+    parts |= {"speed": "\n".join(["", *speed_tables()]), "peers": "\n".join(["", *peers_tables()])}
     for name, part in parts.items():
         begin, end = f"<!-- {name}: scripts/report.py -->", f"<!-- end of {name} -->"
         before, rest = text.split(begin)
