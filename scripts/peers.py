@@ -1,8 +1,9 @@
 """How fast the files are beside other people's training scripts, on those scripts' own networks.
 
-    mkdir peers && cd peers && git clone https://github.com/eriklindernoren/PyTorch-GAN
-    git clone https://github.com/LynnHo/DCGAN-LSGAN-WGAN-GP-DRAGAN-Pytorch && git clone https://github.com/pytorch/examples
-    pip install tensorboardX oyaml scikit-image && cd .. && python scripts/peers.py peers
+    git clone https://github.com/eriklindernoren/PyTorch-GAN ../peers/PyTorch-GAN
+    git clone https://github.com/LynnHo/DCGAN-LSGAN-WGAN-GP-DRAGAN-Pytorch ../peers/DCGAN-LSGAN-WGAN-GP-DRAGAN-Pytorch
+    git clone https://github.com/pytorch/examples ../peers/examples
+    pip install tensorboardX oyaml scikit-image && python scripts/peers.py ../peers
 
 Their scripts run as they are: their loops, optimisers and printing, with a DataLoader in the main process. Beside each
 one of our files trains copies of its networks, without the last sigmoid, on images of the same shape and in batches of
@@ -70,32 +71,33 @@ class Case:
 
 
 BATCH = 64  # of all these scripts
-ERIK, LYNN = "PyTorch-GAN/implementations", "DCGAN-LSGAN-WGAN-GP-DRAGAN-Pytorch/train.py"
-LYNNS = {"names": ("G", "D", "G_optimizer")}
+PYTORCH_GAN = "PyTorch-GAN/implementations"
+LYNNHO = "DCGAN-LSGAN-WGAN-GP-DRAGAN-Pytorch/train.py"
+LYNNHOS = {"names": ("G", "D", "G_optimizer")}
 CASES = [
-    Case(f"{ERIK}/gan/gan.py", "", "nsgan", (1, 28, 28), (100,), one_pass=True),
-    Case(f"{ERIK}/wgan/wgan.py", "", "wgan", (1, 28, 28), (100,), d_steps=5),
-    Case(f"{ERIK}/wgan_gp/wgan_gp.py", "", "wgan_gp", (1, 28, 28), (100,), d_steps=5),
-    Case(f"{ERIK}/dcgan/dcgan.py", "", "nsgan", (1, 32, 32), (100,), one_pass=True),
-    Case(f"{ERIK}/lsgan/lsgan.py", "", "lsgan", (1, 32, 32), (100,), one_pass=True),
-    Case(LYNN, "--adversarial_loss_mode gan", "nsgan", (1, 32, 32), (128, 1, 1), **LYNNS),
-    Case(LYNN, "--adversarial_loss_mode lsgan", "lsgan", (1, 32, 32), (128, 1, 1), **LYNNS),
+    Case(f"{PYTORCH_GAN}/gan/gan.py", "", "nsgan", (1, 28, 28), (100,), one_pass=True),
+    Case(f"{PYTORCH_GAN}/wgan/wgan.py", "", "wgan", (1, 28, 28), (100,), d_steps=5),
+    Case(f"{PYTORCH_GAN}/wgan_gp/wgan_gp.py", "", "wgan_gp", (1, 28, 28), (100,), d_steps=5),
+    Case(f"{PYTORCH_GAN}/dcgan/dcgan.py", "", "nsgan", (1, 32, 32), (100,), one_pass=True),
+    Case(f"{PYTORCH_GAN}/lsgan/lsgan.py", "", "lsgan", (1, 32, 32), (100,), one_pass=True),
+    Case(LYNNHO, "--adversarial_loss_mode gan", "nsgan", (1, 32, 32), (128, 1, 1), **LYNNHOS),
+    Case(LYNNHO, "--adversarial_loss_mode lsgan", "lsgan", (1, 32, 32), (128, 1, 1), **LYNNHOS),
     Case(
-        LYNN,
+        LYNNHO,
         "--adversarial_loss_mode wgan --gradient_penalty_mode 1-gp --gradient_penalty_sample_mode line --n_d 5",
         "wgan_gp",
         (1, 32, 32),
         (128, 1, 1),
         d_steps=5,
-        **LYNNS,
+        **LYNNHOS,
     ),
     Case(
-        LYNN,
+        LYNNHO,
         "--adversarial_loss_mode gan --gradient_penalty_mode 1-gp --gradient_penalty_sample_mode dragan",
         "dragan",
         (1, 32, 32),
         (128, 1, 1),
-        **LYNNS,
+        **LYNNHOS,
     ),
     Case(
         "examples/dcgan/main.py",
@@ -255,7 +257,7 @@ Times: of the process, medians over the rounds; times as fast: medians of the ro
 and began.py end with an error in their first update."""
 
 COMMAND = """
-    python scripts/peers.py peers
+    python scripts/peers.py ../peers
 """.strip("\n")
 ONE_PASS = {"one pass": "one pass of G", "one pass, amp": "one pass of G, with --amp"}
 WAYS = {"ours": "ours", "amp": "with --amp"} | ONE_PASS
