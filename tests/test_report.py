@@ -90,6 +90,20 @@ def test_verdict(mean, half, room, published, said):
     assert claims.verdict(mean, half, room, published) == said
 
 
+@pytest.mark.parametrize(
+    ("steps", "said"), [("400000", "does not: less than published"), ("4000", "not shown at this budget")]
+)
+def test_a_fraction_of_the_budget_cannot_contradict_a_paper(monkeypatch, steps, said):
+    command = next(row for row in SUITES["pacgan"].rows if row.label == "m = 2").command((f"steps={steps}",))
+    rows = [
+        {"label": label, "dataset": "ring", "modes": modes, "status": "finished", "command": command}
+        for label, modes in [("m = 2", "5"), ("m = 2", "6"), ("GAN (m = 1)", "5"), ("GAN (m = 1)", "6")] * 20
+    ]
+    monkeypatch.setattr(report, "results", lambda suite: rows)
+    claim = claims.Claim("", "", "pacgan", "ring", "modes", "m = 2", "GAN (m = 1)", 1, (1.6, 0.51))
+    assert report.judged(claim)[4] == said
+
+
 def test_claim_is_judged_by_its_rows_and_sign(monkeypatch):
     def row(label, value, dataset="ring", status="finished"):
         return {"label": label, "dataset": dataset, "modes": value, "w1": value, "status": status}
