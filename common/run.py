@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import gc
 import hashlib
 import io
 import json
@@ -55,7 +56,6 @@ class Run:
             raise SystemExit("--amp: for images; near 2 bfloat16's steps are 1/64, as wide as the modes of the points")
         torch.set_num_threads(1 if points else THREADS)  # for small matrices more are slower, and change the digits
         if self.device.type == "cuda":
-            torch.cuda.set_device(self.device)
             torch.set_float32_matmul_precision("highest" if points else "high")  # TF32 is too coarse for points
             torch.backends.cudnn.deterministic = True  # else a resumed run would differ from an unbroken one
         torch.manual_seed(args.seed)
@@ -103,7 +103,8 @@ class Run:
                 torch.cuda.current_stream().wait_stream(stream)
                 return outputs
             if calls == 4:
-                with torch.cuda.graph(graph):
+                gc.collect()  # a dead graph that is freed during the capture would break it off
+                with torch.cuda.graph(graph, stream=stream):
                     outputs = detached()
             graph.replay()
             return outputs
@@ -374,14 +375,18 @@ def check(args) -> None:
 
 
 def pick_device(name: str) -> torch.device:
+    """The device of that name (auto: a GPU if there is one), made the current one. SystemExit if there is none."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         if torch.device(name).type not in ("cpu", "cuda"):
             raise RuntimeError("there are auto, cpu and cuda")
-        return torch.empty(1, device=name).device
+        device = torch.empty(1, device=name).device
     except (RuntimeError, AssertionError) as error:
         raise SystemExit(f"--device {name}: not on this machine ({str(error).splitlines()[0]})") from None
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    return device
 
 
 def environment(device: torch.device) -> dict:

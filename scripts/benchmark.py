@@ -47,6 +47,7 @@ from scripts.evaluate import (  # noqa: E402
     PAIRS,
     STACKED,
     class_statistics,
+    exact_device,
     inception_score,
     pair_statistics,
     predict,
@@ -255,7 +256,7 @@ def image_set(dataset: str, root: str, device: torch.device):
 
 def of_images(job: Job, folder: Path) -> dict:
     """The numbers of a run's images, kept in its folder."""
-    device = pick_device(job.args.device)
+    device = exact_device(job.args.device)
     real, _, stacked, net, name = image_set(job.row.dataset, job.args.data_root, device)
     run = Trained(folder, device, module_of(job.command))
     key = {"checkpoint": run.fingerprint, "classifier": name, "reference": fingerprint(real.numpy().tobytes())}
@@ -287,7 +288,7 @@ def exact(dataset: str, args: Args) -> list[dict]:
             torch.manual_seed(seed)
             rows.append(evaluate(data, data.sample(2500), final=True))
         return rows
-    device = pick_device(args.device)
+    device = exact_device(args.device)
     real, others, stacked, net, _ = image_set(dataset, args.data_root, device)
     return [measure_images(others, real, stacked, net, device)]
 

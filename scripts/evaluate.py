@@ -99,6 +99,13 @@ class Classifier(nn.Module):
         return self.last(self.features(x))
 
 
+def exact_device(name: str) -> torch.device:
+    """The device of that name, where equal inputs give equal numbers from now on, in float32."""
+    device = pick_device(name)
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.allow_tf32 = True, False
+    return device
+
+
 @torch.random.fork_rng()
 def train_classifier(dataset: str, root: str, size: int, device: torch.device) -> tuple[Classifier, float, str]:
     """A Classifier of a labelled data set, its accuracy on the test images, and its fingerprint; cached.
@@ -376,10 +383,7 @@ def main(args: Args) -> None:
         raise SystemExit(f"--n {args.n}: must be 20 or more")
     if not args.runs:
         raise SystemExit("which runs? give their folders")
-    device = pick_device(args.device)
-    if device.type == "cuda":
-        torch.cuda.set_device(device)  # where torch-fidelity puts its networks
-        torch.backends.cudnn.deterministic, torch.backends.cudnn.allow_tf32 = True, False
+    device = exact_device(args.device)
     runs = [Trained(folder, device) for folder in args.runs]
     sets = {(run.dataset, run.shape, args.data_root or run.config["args"]["data_root"]) for run in runs}
     if len(sets) > 1 or len(runs[0].shape) == 1:

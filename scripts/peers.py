@@ -127,6 +127,21 @@ class Noise(torch.utils.data.Dataset):
         return self.transform(self.images[index]), 0
 
 
+def global_flags() -> tuple:
+    """PyTorch's settings that a script may change for all code of the process."""
+    cudnn = torch.backends.cudnn
+    return cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, torch.get_float32_matmul_precision()
+
+
+def set_global_flags(flags: tuple) -> None:
+    cudnn = torch.backends.cudnn
+    cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32 = flags[:3]
+    torch.set_float32_matmul_precision(flags[3])
+
+
+FLAGS = global_flags()  # PyTorch's own
+
+
 class Ended(BaseException):
     """No more updates are wanted of a script."""
 
@@ -137,12 +152,14 @@ def running(path: Path, flags: list[str], names: tuple[str, str, str]):
 
     Yields a function that lets it go on until G's next update is done, and its G and D. What it prints goes nowhere,
     what it writes to a temporary folder, and its DataLoader has no workers, as their time would not be this process's.
+    PyTorch's global settings are its own while it runs.
     Raises SystemExit if the script ends or fails.
     """
     import torchvision
 
     variables = {"__name__": "__main__", "__file__": str(path)}
     go, done, ends = threading.Semaphore(0), threading.Semaphore(0), []
+    flags_of_script = FLAGS
 
     def script():
         go.acquire()
@@ -163,8 +180,13 @@ def running(path: Path, flags: list[str], names: tuple[str, str, str]):
                 raise Ended
 
     def update():
+        nonlocal flags_of_script
+        ours = global_flags()
+        set_global_flags(flags_of_script)
         go.release()
         done.acquire()
+        flags_of_script = global_flags()
+        set_global_flags(ours)
         if ends:
             raise SystemExit(f"{path} {ends[0]}")
 
@@ -282,6 +304,8 @@ def main(args: Args) -> None:
         raise SystemExit("not there: " + ", ".join(missing))
     if args.rounds < 1:
         raise SystemExit("--rounds must be 1 or more")
+    if device.type == "cpu" and torch.cuda.is_available():
+        raise SystemExit("--device cpu: the scripts take a GPU where there is one; CUDA_VISIBLE_DEVICES= hides it")
     name = device_name(device)
     out = RESULTS / re.sub(r"\W+", "-", name.lower()).strip("-")
     made = environment(device)

@@ -105,7 +105,10 @@ class Loader:
         return self.transform(self.rows[index])
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        if generator:  # for a measurement
+        if generator:  # for a measurement; where these data are, which need not be where the loader's are
+            generator = torch.Generator(self.device if self.data.on_device else "cpu").manual_seed(
+                generator.initial_seed()
+            )
             return self.data.sample(n, generator)
         if n not in self.batches:
             loader = torch.utils.data.DataLoader(self, batch_size=n, shuffle=True, drop_last=True)
@@ -220,11 +223,13 @@ def seconds(ways: dict[str, Callable], device: torch.device, rounds: int, block:
 
 def limits(device: torch.device) -> dict[str, float]:
     """What the device can do: floating-point operations per second in each precision, bytes, seconds per launch."""
-    cuda, found, before = device.type == "cuda", {}, torch.get_float32_matmul_precision()
+    cuda, found = device.type == "cuda", {}
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     kinds = {"float32": ("highest", torch.float32), "bfloat16": ("highest", torch.bfloat16)}
     size = 8192 if cuda else 1024
     for name, (precision, dtype) in (kinds | ({"TF32": ("high", torch.float32)} if cuda else {})).items():
         torch.set_float32_matmul_precision(precision)
+        torch.backends.cudnn.allow_tf32 = precision == "high"
         a = torch.randn(size, size, device=device, dtype=dtype)
         x = torch.randn(64, 128, 32, 32, device=device, dtype=dtype).to(memory_format=torch.channels_last)
         w = torch.randn(128, 128, 3, 3, device=device, dtype=dtype).to(memory_format=torch.channels_last)
@@ -232,7 +237,8 @@ def limits(device: torch.device) -> dict[str, float]:
         flops = {"product": 2 * size**3, "convolution": 2 * x.numel() * 128 * 9}
         times = seconds(ways, device, 5)
         found[name] = max(flops[way] / min(times[way]) for way in ways)
-    torch.set_float32_matmul_precision(before)
+    torch.set_float32_matmul_precision(before[0])
+    torch.backends.cudnn.allow_tf32 = before[1]
     large, other, one = (torch.zeros(n, device=device) for n in (2**26, 2**26, 1))
     found["bandwidth"] = 3 * large.nbytes / min(seconds({"": lambda: large.add_(other)}, device, 5)[""])
 

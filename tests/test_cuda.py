@@ -1,6 +1,7 @@
 """What only a GPU can show: the captured update does what the plain one does. Skipped where there is none."""
 
 import contextlib
+import gc
 import math
 
 import pytest
@@ -107,9 +108,9 @@ def test_the_loop_calls_the_graph_unless_told_otherwise(graph, algo, inside, mon
 
 
 def test_each_call_is_one_update(monkeypatch, inside):
-    """Three calls run, the fourth captures (which computes nothing) and replays, later ones replay."""
+    """Three calls run, the fourth captures (which computes nothing) on their stream and replays, later ones replay."""
     local = inside(ALGOS["nsgan"], width=8)
-    run, done = local["run"], []
+    run, done, warm_ups = local["run"], [], []
 
     class Graph:
         def replay(self):
@@ -120,14 +121,16 @@ def test_each_call_is_one_update(monkeypatch, inside):
             pass
 
     @contextlib.contextmanager
-    def capture(graph):
+    def capture(graph, stream):
+        assert done.pop() == "collected" and stream in warm_ups
         yield
         assert done.pop() == "update"  # recorded, not run
 
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
     monkeypatch.setattr(torch.cuda, "Stream", Stream)
     monkeypatch.setattr(torch.cuda, "current_stream", Stream)
-    monkeypatch.setattr(torch.cuda, "stream", contextlib.nullcontext)
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext(warm_ups.append(stream)))
+    monkeypatch.setattr(gc, "collect", lambda: done.append("collected"))
     monkeypatch.setattr(torch.cuda, "graph", capture)
     run.device = torch.device("cuda")
 

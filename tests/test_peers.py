@@ -153,6 +153,25 @@ def test_one_pass_gives_both_players_the_same_samples(algo):
     assert not torch.equal(found["new"][0], found["same"][0])
 
 
+def test_settings_of_a_script_are_its_own(script):
+    """It sets cudnn.benchmark, and never sees the deterministic mode of our runs, which do not see benchmark."""
+    cudnn = torch.backends.cudnn
+    checks = "assert not torch.backends.cudnn.deterministic and torch.backends.cudnn.benchmark"
+    text = SCRIPT.replace("parser =", "torch.backends.cudnn.benchmark = True\nparser =").replace(
+        "    for i", f"    {checks}\n    for i"
+    )
+    script.write_text(text)
+    before = peers.global_flags()
+    cudnn.deterministic = True
+    try:
+        with peers.running(script, [], NAMES) as (update, *_):
+            for _ in range(8):  # more than one epoch
+                update()
+                assert cudnn.deterministic and not cudnn.benchmark
+    finally:
+        peers.set_global_flags(before)
+
+
 def test_measures_and_writes_the_page(script, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(peers, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(peers, "device_name", lambda device: "a core")

@@ -194,7 +194,9 @@ def test_another_number_of_processes_goes_on(whole, tmp_path):
 
 
 def test_missing_data_is_one_message(tmp_path):
-    status, said = finish(launch("algos/nsgan.py", "--dataset", "folder", "--data-root", tmp_path / "no"))
+    status, said = finish(
+        launch("algos/nsgan.py", "--dataset", "folder", "--data-root", tmp_path / "no", "--device", "cpu")
+    )
     assert status != 0 and said.count("no folder of images at") == 1, said
 
 
