@@ -1,20 +1,20 @@
 """DRAGAN, the GAN with a gradient penalty around the real samples.
 
 Paper       Kodali et al. 2017, On Convergence and Stability of GANs, arXiv 1705.07215
-Objective   D minimises -E log s(D(x)) - E log(1 - s(D(G(z)))) + lambda E (|grad D(x_hat)|_2 - k)^2; D(x) is a logit;
-            x_hat = x + N(0, c I), real samples only
+Objective   D minimises -E log s(D(x)) - E log(1 - s(D(G(z)))) + lambda E (|grad D(x_hat)|_2 - k)^2; s is the
+            sigmoid, D(x) a logit, high = real; x_hat = x + N(0, c I), real samples only
             G minimises -E log s(D(G(z)))
-Remedies    Mode collapse and oscillation: where D is steep around real samples, G runs to a few of them (the paper's
-            hypothesis: a bad local equilibrium); a D that is smooth there has a gradient to each mode from afar
-            (python scripts/pathologies.py oscillation).
+Remedies    Mode collapse: where D is steep around real samples, G runs to a few of them (the paper's hypothesis: a
+            bad local equilibrium); a D that is smooth there has a gradient to each mode from afar. Not oscillation:
+            the D of p_g = p_data is flat, and this penalty wants slope k (python scripts/pathologies.py dirac).
 Changes     Args.lr, Args.lambda, Args.k, Args.noise, Args.noise_variance, perturb, gradient_penalty,
             train.discriminator
 Pitfalls    The penalty is on the logit, not on its sigmoid, and around real samples, not between real and generated
-            ones. c is a variance, in the data's units squared. The paper's c of about 10 is for pixels 0 to 255; in
-            [-1, 1] it would drown them, and the same is --noise-variance 6e-4. --noise uniform is the official code's:
-            x + alpha 0.5 sd(x) U[0, 1), sd over the whole batch, so not centred (0.125 sd on average).
-            Deviations: lambda 1, c 0.01 and lr 2e-3, for points. lambda is relative to the scale of the data, and with
-            the 10 of the paper one to two runs in five stayed far from some modes, at each of two settings tried.
+            ones. c is a variance, in the data's units squared. The paper's c of about 10 makes sense for pixels 0 to
+            255: in [-1, 1] it would drown them; the same is --noise-variance 6e-4. --noise uniform is the official
+            code's: x + alpha 0.5 sd(x) U[0, 1), sd over the whole batch, so not centred (0.125 sd on average).
+            Deviations: lambda 1, c 0.01 and lr 2e-3, for points. lambda is relative to the scale of the data: with the
+            paper's 10, 2 of 11 runs stayed far from some modes, with --beta1 0 --beta2 0.9 none of 5 (results/search).
 Expected    python algos/dragan.py
             coverage 8.0 [8.0, 8.0] (best on the way 8.0), high_quality 0.91 [0.90, 0.93], w1 0.15 [0.12, 0.18]; 95%
             intervals over 10 seeds, 32 s on one CPU core
@@ -158,7 +158,7 @@ class Discriminator(nn.Module):
 def perturb(real: Tensor, noise: str, c: float, mean=lambda sd: sd) -> Tensor:
     """Samples [B, ...] with noise: normal, x + N(0, c I); uniform, x + alpha 0.5 sd(x) U[0, 1].
 
-    uniform is the official code's: alpha ~ U[0, 1] per sample, U per number, sd of the batch (mean: over processes).
+    uniform is the official code's: alpha ~ U[0, 1] per sample, U per number, sd of the batch; mean: over the processes.
     """
     if noise == "normal":
         return real + c**0.5 * torch.randn_like(real)

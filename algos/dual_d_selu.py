@@ -4,21 +4,21 @@ Paper       Zhang, Li & Yu 2018, On the Convergence and Mode Collapse of GAN, SI
             doi 10.1145/3283254.3283282; minibatch discrimination: Salimans et al. 2016, section 3.2, arXiv 1606.03498
 Objective   D1 minimises -E log s(D1(x)) - E log(1 - s(D1(G(z)))), high = real; D2 the same with the roles swapped
             G minimises -E log s(D1(G(z))) + E log s(D2(G(z))): with the best D1 and D2, its gradient is that of
-            KL(p_g || p_data)
+            KL(p_g || p_data); s is the sigmoid, D1 and D2 are logits
 Remedies    The vanishing gradient, by that loss. Mode collapse, the paper says, by minibatch discrimination: the loss
             itself, KL(p_g || p_data), hardly charges for missing modes (python scripts/pathologies.py exact-losses).
 Changes     Args.steps, Args.lr, Args.loss, Args.minibatch_discrimination, Args.both_minibatch_discrimination,
             Args.selu, Args.both_selu, Args.resblock, Args.gradient_penalty, MinibatchDiscrimination, Residual,
             Discriminator, gradient_penalty, discriminator1_loss, discriminator2_loss, generator_loss, train.networks,
             train.discriminator, train.generator, train.loop, no discriminator_loss
-Pitfalls    Equation 5 has log(-D), which no D in (0, 1] has. G's loss above is its only reading that gives the
-            paper's equations 7 to 10; as D1's own objective it would be unbounded, so both D are trained on plain
-            cross-entropy. --loss eq6: the paper's equation 6, whose gradient is 4 JS: there D2 adds nothing.
+Pitfalls    Equation 5 has log(-D), undefined for D in (0, 1]. Only -log D1(G(z)), as in G's loss above, gives the
+            paper's equations 9 and 10; as D1's own objective it would be unbounded, so both D are trained on plain
+            cross-entropy. With --loss eq6, the paper's equation 6, G descends 4 JS: there D2 adds nothing.
             At D2 = 1 - D1, G's loss is minus D1's logit: in theory, one discriminator would do.
             The rows of tables 2 and 3: --no-minibatch-discrimination --both-minibatch-discrimination --no-selu
             --both-selu --no-resblock --loss hinge --gradient-penalty. The networks are ours (the supplement was not at
             hand): no batch norm, 8 kernels of 4 dimensions (100 of 5 in Salimans et al.'s code), WGAN-GP's penalty.
-            On the ring, below, the loss alone keeps all modes; on MNIST it drew few digits (results/dual-d-ablations).
+            The loss alone keeps the ring, below; in 400 updates on MNIST it drew few digits (results/dual-d-ablations).
 Expected    python algos/dual_d_selu.py
             coverage 8.0 [8.0, 8.0] (best on the way 8.0), high_quality 0.93 [0.90, 0.95], w1 0.17 [0.13, 0.21]; 95%
             intervals over 10 seeds, 75 s on one CPU core

@@ -8,9 +8,9 @@ Remedies    Nothing: it is the game whose failures the other files remedy. Its g
             (python scripts/pathologies.py vanishing-gradient).
 Changes     generator_loss
 Pitfalls    Most code called "gan" minimises -E log s(D(G(z))) instead, and so did the code of the paper itself:
-            that is nsgan.py. Where D wins, g_loss goes to 0 from below and g_grad to 0: G has stopped learning,
-            although a loss near its maximum looks harmless. On the ring D never wins by so much, and this loss
-            keeps more modes than nsgan.py's.
+            that is nsgan.py. Where D wins, g_loss goes to 0 from below and g_grad to 0: G has stopped learning.
+            A loss of 0 looks like success, and is the worst there is. On the ring D never wins by so much, and with
+            these networks this loss keeps more modes than nsgan.py's; with tanh units both keep all (results/networks).
 Expected    python algos/gan.py
             coverage 8.0 [8.0, 8.0] (best on the way 8.0), high_quality 0.85 [0.78, 0.92], w1 0.34 [0.17, 0.51]; 95%
             intervals over 10 seeds, 21 s on one CPU core

@@ -3,14 +3,14 @@
 Paper       Mao et al. 2017, Least Squares Generative Adversarial Networks, equation 2, arXiv 1611.04076
 Objective   D minimises E (D(x) - b)^2 + E (D(G(z)) - a)^2; D(x) is a raw output, not a logit; high = real
             G minimises E (D(G(z)) - c)^2; a = 0, b = c = 1, the 0-1 coding
-Remedies    The vanishing gradient: a sample that D is sure to be fake is far from c, and its slope grows with that
-            distance. It postpones it, rather: with the best D, which is flat there, G's gradient vanishes as gan.py's
-            (python scripts/pathologies.py vanishing-gradient). Not mode collapse.
+Remedies    The vanishing gradient, for a while: where D says fake, D(G(z)) is far from c, and the slope of the loss in
+            D(G(z)) grows with that distance. But the best D is flat in x there, and G's gradient vanishes as gan.py's
+            does (python scripts/pathologies.py vanishing-gradient). Not mode collapse.
 Changes     Args.a, Args.b, Args.c, discriminator_loss, generator_loss, train.discriminator, train.generator
 Pitfalls    No sigmoid before the square: it brings the flat ends back. Stay with the 0-1 coding: with the paper's
             other one, --a -1 --b 1 --c 0, the value at the best D is Pearson's chi-square of p_data + p_g and 2 p_g,
-            but D is held fixed while G learns, and near the optimum that gradient is of second order and points away
-            from chi-square's as often as not. That of the 0-1 coding has chi-square's direction there, and everywhere
+            but D is held fixed while G learns, and near p_g = p_data that gradient is far smaller and points away from
+            chi-square's as often as not. That of the 0-1 coding has chi-square's direction there, and everywhere
             that of the divergence sum p_data phi(p_g / p_data), phi(r) = r - 2 log(1 + r) - 1 / (1 + r).
             D answers 1/2 where it cannot tell: d_loss 0.5, g_loss 0.25. They do not measure progress.
             Deviation: no factors 1/2, which Adam would not notice.

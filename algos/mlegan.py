@@ -7,15 +7,15 @@ Objective   D minimises -E log s(D(x)) - E log(1 - s(D(G(z)))); s is the sigmoid
 Remedies    Mode collapse, in theory: KL(p_data || p_g) is infinite if a mode is missing
             (python scripts/pathologies.py divergences exact-losses).
 Changes     Args.lr, Args.max_logit, generator_loss, train.generator
-Pitfalls    The minus: with f = +p_data / p_g, as some notes have it, G runs from the data. With the best D the loss
-            is -1 whatever G does: it says nothing.
+Pitfalls    The minus: with +E exp(D(G(z))), as some notes have it, G runs from the data. With the best D the loss is
+            -1 whatever G does: it says nothing.
             The guard: above max_logit exp goes on as its tangent, or it overflows. Its cost: only where p_g is above
             p_data / exp(max_logit) is the gradient still KL's, and a missing mode of mass p costs no more than
             p (max_logit + 2), not infinity (tests/test_losses.py).
             In practice it is fragile: few samples carry the gradient. Their logged share ess, (sum w)^2 / (B sum w^2)
             with w = exp(D), falls to 0.01 to 0.20 in the first 2,000 updates at nsgan.py's lr 1e-3, when modes are
-            lost; at lr 3e-4 to 0.20 to 0.45, and all stay. --max-logit 0 caps w at 1, gives up KL's charge, never
-            has less than 0.37 and seldom loses a mode. On seeds 101 and 102, --lr 1e-3 --max-logit 1 kept 5 and 5
+            lost; at lr 3e-4 to 0.2 to 0.4, and all stay. --max-logit 0 caps w at 1, gives up KL's charge, keeps ess
+            near 0.3 or more and seldom loses a mode. On seeds 101 and 102, --lr 1e-3 --max-logit 1 kept 5 and 5
             modes; lr 5e-4 kept 3 and 4, with a batch of 512 all 8; five steps of D to one of G did not help.
 Expected    python algos/mlegan.py
             coverage 8.0 [8.0, 8.0] (best on the way 8.0), high_quality 0.33 [0.26, 0.41], w1 0.38 [0.32, 0.45]; 95%

@@ -10,10 +10,13 @@ Remedies    The vanishing gradient: where D is sure that a sample is fake, gan.p
             (python scripts/pathologies.py vanishing-gradient exact-losses collapse-to-a-point).
 Changes     nothing: this is the reference
 Pitfalls    Sigmoid and BCELoss instead of softplus on logits lose the gradient again below a logit of about -30.
-            The losses do not measure progress: where D cannot tell real from fake, d_loss is log 4 and g_loss
-            log 2, and a sharp generator that lost modes shows much the same. Watch coverage and the pictures.
-            Unlike DCGAN's, D has no batch norm, so that D(x) does not depend on the rest of the batch, and the
-            learning rate falls to zero (--no-lr-decay: the last samples then depend on where you stop).
+            The losses do not measure progress: where D cannot tell real from fake, d_loss is log 4 and g_loss log 2,
+            but on the ring they stay near 0.8 and 1.8 while it finds all eight modes and loses some of them again.
+            Watch coverage (common/metrics.py) and the pictures. That modes are lost is not the loss's doing alone:
+            with tanh or leaky ReLU units, or orthogonal weights, all eight stay (results/networks).
+            Unlike DCGAN's, D has no batch norm, so that D(x) does not depend on the rest of the batch, weights start
+            as PyTorch's do, not from N(0, 0.02^2), z has 64 dimensions, not 100, and the learning rate
+            falls to zero (--no-lr-decay: the last samples then depend on where you stop).
 Expected    python algos/nsgan.py
             coverage 5.7 [4.3, 7.1] (best on the way 8.0), high_quality 0.90 [0.83, 0.98], w1 0.95 [0.55, 1.36]; 95%
             intervals over 10 seeds, 22 s on one CPU core

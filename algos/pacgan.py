@@ -2,19 +2,20 @@
 
 Paper       Lin et al. 2018, PacGAN: The power of two samples in generative adversarial networks, arXiv 1712.04086
 Objective   D minimises -E log s(D(x1, ..., xm)) - E log(1 - s(D(G(z1), ..., G(zm)))); a logit, high = real
-            G minimises -E log s(D(G(z1), ..., G(zm)))
+            G minimises -E log s(D(G(z1), ..., G(zm))); s is the sigmoid
 Remedies    Mode collapse: m independent samples at once are m draws from p_data or m from p_g, and the product
             distributions p^m tell a generator that drops modes from one that is a little wrong everywhere: at total
             variation 0.2 from the data, two such have 0.36 and 0.24 in packs of 2
             (python scripts/pathologies.py packing).
 Changes     Args.lr, Args.packing, pack, train.setup, train.networks, train.discriminator, train.generator
-Pitfalls    A pack is m samples of one class, along the channels (of points: the coordinates), never a mixture of real
-            and generated ones, never along the width of an image, and each from a z of its own.
+Pitfalls    A pack is m real samples, or m generated ones each from a z of its own, never a mixture, joined along the
+            channels (of points: the coordinates), never along the width of an image.
             A batch of 128 gives 64 packs, and 64 labels: for as many labels as nsgan.py has, double --batch-size, as
             the official code does. d_real and d_fake are per pack. --packing 1 --lr 1e-3 is nsgan.py, bit
             for bit. Only D's first layer grows: that D has more weights is not what helps. Nor is lr 2e-3:
             with it and --packing 1 modes are lost all the same (results/packing). On stacked MNIST packs of 2 soon
-            found hundreds of modes, single samples about ten (results/pacgan-stacked).
+            found hundreds of modes, single samples about ten, but the classifier that counts them was unsure of
+            98 % of these images (results/pacgan-stacked).
 Expected    python algos/pacgan.py
             coverage 7.9 [7.7, 8.0] (best on the way 8.0), high_quality 0.91 [0.90, 0.93], w1 0.35 [0.22, 0.48]; 95%
             intervals over 10 seeds, 20 s on one CPU core

@@ -6,10 +6,10 @@ Objective   D minimises -E log s(D(x)) - E log(1 - s(D(G(z)))); s is the sigmoid
 Remedies    Mode collapse and oscillation: if G moves all samples to one mode, D answers within these K steps, and
             that answer is part of G's gradient (python scripts/pathologies.py oscillation minimax-or-maximin).
 Changes     Args.steps, Args.unroll_steps, unroll, generator_loss, train.generator
-Pitfalls    The gradient goes through D's K steps. K ordinary steps of a copy of D are not that: on f = xy the slope
-            is then y + K eta x, not y + 2 K eta x. The fakes are not detached; D, its gradients and its Adam stay as
-            they are. G's loss is the whole value, which saturates, real term included: D_K depends on G.
-            On the ring it found no more modes than K = 0 (gan.py's loss), which takes a fifth of the time.
+Pitfalls    The gradient goes through D's K steps. K ordinary steps of a copy of D are not that: if G has x, D has y
+            and f = xy, in steps of eta, the slope is then y + K eta x, not y + 2 K eta x. The fakes are not detached;
+            D, its gradients and its Adam stay as they are. G's loss is the whole value, which saturates, real term
+            included: D_K depends on G. On the ring K = 0 (gan.py's loss) found as many modes in a fifth of the time.
 Expected    python algos/unrolled.py
             coverage 7.6 [6.7, 8.0] (best on the way 8.0), high_quality 0.73 [0.69, 0.77], w1 0.45 [0.22, 0.69]; 95%
             intervals over 10 seeds, 55 s on one CPU core
@@ -146,9 +146,9 @@ class Discriminator(nn.Module):
 
 
 def unroll(D: nn.Module, d_opt: torch.optim.Adam, real: Tensor, fake: Tensor, steps: int, mean=lambda grad: grad):
-    """The weights of D {name: weight} after `steps` more updates by its Adam on this batch, as functions of fake: 2.2.
+    """D's weights {name: weight} after `steps` more updates by its Adam on this batch, functions of fake: section 2.2.
 
-    D and d_opt stay as they are. The root is of v + eps^2: that of v has no finite slope at 0. mean: over processes.
+    D and d_opt stay as they are. The root is of v + eps^2, as v's has no finite slope at 0. mean: over the processes.
     """
     shapes = {name: p.shape for name, p in D.named_parameters()}
     state = [d_opt.state[p] for p in D.parameters()]

@@ -6,12 +6,13 @@ Objective   D minimises E D(G(z)) - E D(x) with every weight in [-c, c]; D(x) is
             G minimises -E D(G(z))
 Remedies    The vanishing gradient: a clipped critic has a bounded slope and may be trained to its best.
             Mode collapse: E D(x) - E D(G(z)) bounds a multiple of W1 from below, and W1 charges for missing modes
-            (python scripts/pathologies.py divergences dirac).
+            (python scripts/pathologies.py divergences).
 Changes     Args.steps, Args.d_steps, Args.lr, Args.clip, Args.bursts, clip_weights, discriminator_loss,
             generator_loss, train.networks, train.discriminator, train.loop, no Args.beta1, no Args.beta2
 Pitfalls    Clip after every step of D, biases too: the official code clips before it, and its weights exceed c in G's
             step. -d_loss falls as G learns, but its scale depends on c, depth and width: compare it within a run
             only. Weights pile up at -c and c and leave a simple critic; wgan_gp.py bounds the slope without that.
+            Clipping does not stop the circling about an equilibrium (results/pathologies/dirac.md).
             --bursts is in the official code, not in the paper's algorithm.
             Deviations: the paper's --clip 0.01 --lr 5e-5 is for images and long runs; for points in a minute c is 0.1
             and lr 3e-3, falling to zero: settings for the ring, which on the grid threw 3 of 5 runs out of the data.

@@ -72,7 +72,7 @@ def load_data(name: str, root: str = "data", image_size: int = 32, device: str |
     """The data set `name` (one of NAMES) as Points or Images: an object with .shape and .sample(n).
 
     ring: 8 Gaussians on a circle of radius 2, sd 0.02. grid: 25 Gaussians, spacing 2, sd 0.05 (Lin et al.
-    2018, PacGAN, 1712.04086, section 4.1, scaled by 2 for the ring). folder: every image below `root`.
+    2018, PacGAN, 1712.04086, table 1, scaled by 2 for the ring). folder: every image below `root`.
     Images come as [C, image_size, image_size]; 28x28 digits are padded to 32x32, not stretched.
     Bad input ends the program with one line (SystemExit).
     """

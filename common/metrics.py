@@ -32,7 +32,7 @@ def mode_statistics(points: Tensor, modes: Tensor, std: float) -> dict[str, floa
     Every point belongs to the nearest mode. How evenly, however blurred:
       coverage      modes that are nearest to at least 10 % of their fair share n / K
       js            Jensen-Shannon divergence of these shares from uniform, in nats (at most log 2)
-    How sharply, as in PacGAN (Lin et al. 2018, arXiv 1712.04086, section 4.1):
+    How sharply, as in PacGAN (Lin et al. 2018, arXiv 1712.04086, table 1):
       high_quality  share of points within 3 std of their mode: 1 - exp(-4.5) = 0.9889 for an exact sampler
       modes         modes with at least one such point
       reverse_kl    KL from the shares of such points to uniform, in nats; None if there is no such point

@@ -705,7 +705,7 @@ def packing(figure: Figure) -> list[str]:
 
     Two generators, both at total variation 0.2 from the data (uniform on [0, 1]): for one sample at a time they are
     equally bad. For packs of m, the total variation of the m-fold products is what D can tell (Lin et al. 2018, arXiv
-    1712.04086, section 4): dropping a mode is as visible as any generator at 0.2 can be, 1 - 0.8^m. So the loss of a
+    1712.04086): dropping a mode is as visible as any generator at 0.2 can be, 1 - 0.8^m. So the loss of a
     packed D charges for dropped modes. Dots: 2 accuracy - 1 of pacgan.py's discriminator, trained on packs.
     """
     figure.set_size_inches(10, 7.6)

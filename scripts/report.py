@@ -43,7 +43,7 @@ FILES = {  # paper, its address, the failure that the file remedies
     "lsgan": ("Mao et al. 2017", f"{ARXIV}1611.04076", "vanishing gradient"),
     "wgan": ("Arjovsky et al. 2017", f"{ARXIV}1701.07875", "vanishing gradient, mode collapse"),
     "wgan_gp": ("Gulrajani et al. 2017", f"{ARXIV}1704.00028", "vanishing gradient, mode collapse"),
-    "dragan": ("Kodali et al. 2017", f"{ARXIV}1705.07215", "mode collapse, oscillation"),
+    "dragan": ("Kodali et al. 2017", f"{ARXIV}1705.07215", "mode collapse"),
     "pacgan": ("Lin et al. 2018", f"{ARXIV}1712.04086", "mode collapse"),
     "unrolled": ("Metz et al. 2017", f"{ARXIV}1611.02163", "mode collapse, oscillation"),
     "d2gan": ("Nguyen et al. 2017", f"{ARXIV}1709.03831", "mode collapse"),

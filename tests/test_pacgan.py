@@ -56,7 +56,7 @@ def test_packs_of_one_are_nsgan_bit_for_bit(tmp_path):
 
 
 def test_packing_tells_mode_dropping_from_a_mild_mismatch():
-    """Lin et al. 2018, section 3: two generators at total variation 0.2 from the uniform distribution on [0, 1].
+    """Lin et al. 2018: two generators at total variation 0.2 from the uniform distribution on [0, 1].
 
     One drops a fifth of it; one has densities 0.6 and 1.4. In packs of 2 they are at 0.36 and 0.24, of 3 at 0.488
     and 0.284: only packs tell a D which of them collapsed.
