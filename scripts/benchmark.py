@@ -8,8 +8,9 @@ Runs go to --out. What is finished there is not repeated, what was interrupted g
 until you delete the file that says so. A change of code is not noticed, only one of arguments: take another --out,
 and do not start two at once on one --out.
 Then the suite's folder in results/ is written from all that is there: runs.csv (one row per run, failed ones too),
-table.md (mean and 95 % interval over the seeds, beside published numbers and an exact sampler's), pictures of the
-samples and of the numbers over time, environment.json. `python scripts/report.py` puts the numbers into the README,
+table.md (mean and 95 % interval over the seeds, beside published numbers, an exact sampler's and uniform noise's),
+pictures of the samples and of the numbers over time, environment.json. What is in results/ already and was not run
+here is not lost: the folder is written below --out then. `python scripts/report.py` puts the numbers into the README,
 the headers and results/CLAIMS.md.
 """
 
@@ -80,7 +81,7 @@ class Args:
     dry_run: bool = False
     """print the commands and run nothing"""
     data_root: str = "data"
-    """folder of the data sets"""
+    """folder of the data sets; relative paths start at the root of the repository, here and in --out"""
     device: str = "auto"
     """auto (a GPU if there is one), cpu, cuda, cuda:1, ..."""
     out: str = "runs/benchmark"
@@ -280,21 +281,30 @@ def finished(job: Job, folder: Path) -> dict:
     return numbers | {"seconds": round(result["seconds"]), "device": config["device"], "torch": config["torch"]}
 
 
-def exact(dataset: str, args: Args) -> list[dict]:
-    """The numbers of samples of the data itself: of points ten times 2,500, of images once as many as of a run."""
+EXACT, NOISE = CONTROLS = ("exact sampler", "uniform noise")
+
+
+def controls(dataset: str, args: Args) -> dict[str, list[dict]]:
+    """The numbers of samples of the data itself, and for points of uniform ones from the square around the modes.
+
+    Of points ten times 2,500, of images once as many as of a run.
+    """
     if dataset in MODES_OF_POINTS:
-        data, rows = load_data(dataset, "", 32, torch.device("cpu")), []
+        data, found = load_data(dataset, "", 32, torch.device("cpu")), {name: [] for name in CONTROLS}
+        edge = data.modes.abs().max() + 3 * data.std
         for seed in range(10):
             torch.manual_seed(seed)
-            rows.append(evaluate(data, data.sample(2500), final=True))
-        return rows
+            samples = {EXACT: data.sample(2500), NOISE: edge * (2 * torch.rand(2500, 2) - 1)}
+            for name, points in samples.items():
+                found[name].append(evaluate(data, points, final=True))
+        return found
     device = exact_device(args.device)
     real, others, stacked, net, _ = image_set(dataset, args.data_root, device)
-    return [measure_images(others, real, stacked, net, device)]
+    return {EXACT: [measure_images(others, real, stacked, net, device)]}
 
 
 def collect(suite: Suite, jobs: list[Job]) -> list[dict]:
-    """One row for each run that finished or failed, and those of an exact sampler."""
+    """One row for each run that finished or failed, and those of the controls."""
     rows = []
     for row in suite.rows:
         for job in (job for job in jobs if job.row is row):
@@ -305,8 +315,9 @@ def collect(suite: Suite, jobs: list[Job]) -> list[dict]:
             elif job.failure.exists():
                 rows.append(this | {"status": job.failure.read_text().splitlines()[0]})
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
-        for seed, numbers in enumerate(exact(dataset, jobs[0].args)):
-            rows.append({"label": "exact sampler", "dataset": dataset, "seed": seed, "status": "finished", **numbers})
+        for label, found in controls(dataset, jobs[0].args).items():
+            for seed, numbers in enumerate(found):
+                rows.append({"label": label, "dataset": dataset, "seed": seed, "status": "finished", **numbers})
     return rows
 
 
@@ -373,10 +384,28 @@ def where(rows: list[dict]) -> str:
     return " or ".join("one CPU core" if device in CPUS else f"one {device}" for device in devices)
 
 
+def budget(suite: Suite, rows: list[dict]) -> dict[str, str]:
+    """The flags with which a suite was run instead of its own: those of --budget."""
+    found = {}
+    for row in suite.rows:
+        for ran in (this["command"] for this in rows if (this["label"], this["dataset"]) == (row.label, row.dataset)):
+            words = [set(re.split(" (?=--)", command)) for command in (ran, row.command())]
+            found |= dict((word.removeprefix("--").split(" ") + [""])[:2] for word in sorted(words[0] - words[1]))
+    return found
+
+
 def page(name: str, suite: Suite, rows: list[dict]) -> str:
     """table.md, from the rows of runs.csv alone."""
     planned = {(row.label, row.dataset): row for row in suite.rows}
-    lines = [f"# {name}: {suite.title}", "", f"Made by `python scripts/benchmark.py {name}`. {suite.about}", ""]
+    command = ["python scripts/benchmark.py", name]
+    if instead := budget(suite, rows):
+        command += ["--budget", *(f"{flag}={value}" for flag, value in instead.items())]
+    lines = [f"# {name}: {suite.title}", "", f"Made by `{' '.join(command)}`. {suite.about}", ""]
+    if instead:
+        steps = sorted({f"{int(row['steps']):,}" for row in rows if row["steps"]})
+        others = [f"{flag} {value}".strip() for flag, value in instead.items() if flag not in ("steps", "log-every")]
+        others = f", with {', '.join(others)}" if others else ""
+        lines += [f"**A fraction of this protocol: {', '.join(steps)} updates of G{others}.**", ""]
     lines += [
         "Each cell: mean over n seeds and, in brackets, the mean's 95 % interval by Student's t, cut at what is "
         "possible; without width where all seeds agree. A run that diverged counts as covering nothing, its distances "
@@ -386,7 +415,7 @@ def page(name: str, suite: Suite, rows: list[dict]) -> str:
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
         here = [row for row in rows if row["dataset"] == dataset]
         columns = [column for column in columns_of(dataset) if values_of(here, column)]
-        cells, budgets = [], set()
+        cells = []
         for label in dict.fromkeys(row["label"] for row in here):
             these = [row for row in here if row["label"] == label]
             row, seconds = planned.get((label, dataset)), values_of(these, "seconds")
@@ -395,16 +424,11 @@ def page(name: str, suite: Suite, rows: list[dict]) -> str:
             n += "".join(f", {count} {how}" for how, count in bad.items())
             cells.append([label, n, *(cell(these, column) for column in columns)])
             cells[-1] += [f"{statistics.median(seconds):.0f}" if seconds else "-", row.published if row else ""]
-            if row:
-                words = [set(re.split(" (?=--)", command)) for command in (these[0]["command"], row.command())]
-                budgets.add(" ".join(sorted(words[0] - words[1])))
         head = ["", "n", *columns, "seconds", "published"]
         if not any(line[-1] for line in cells):
             cells, head = [line[:-1] for line in cells], head[:-1]
         steps = sorted({int(row["steps"]) for row in here if row["steps"]})
         lines += [f"## {dataset}", "", *table(head, cells), f"Updates of G: {', '.join(f'{n:,}' for n in steps)}."]
-        if budgets - {""}:
-            lines += [f"**A fraction: `{' '.join(budgets)}` instead of the protocol's.**"]
         lines += [""]
     return "\n".join(lines)
 
@@ -487,6 +511,7 @@ def draw_curves(runs: dict[Row, list[tuple[Job, Path]]], path: Path) -> None:
             ax.fill_between(steps, low, high, color=color, alpha=0.25, linewidth=0)
         ax.set_title(f"{row.label} (n = {len(logs)})", fontsize=9)
         ax.set(ylim=(0, 1.05), xlim=(0, None))
+        ax.set_xlabel("updates of G", fontsize=7)
         ax.tick_params(labelsize=7)
     axes[0].legend(fontsize=7, loc="lower right")
     save(figure, path)
@@ -522,6 +547,9 @@ def write(name: str, jobs: list[Job], folder: Path) -> None:
     if not rows:
         print(f"{name}: no run has ended, nothing is written")
         return
+    if lost := runs_of(read(name, folder)) - runs_of(rows):
+        old, folder = folder, ROOT / jobs[0].args.out / "results" / name
+        print(f"{old} has {len(lost)} runs that are not among these and is left as it is; these: {folder}")
     folder.mkdir(parents=True, exist_ok=True)
     columns = dict.fromkeys(column for row in rows for column in row if column != "classes")
     with (folder / "runs.csv").open("w", newline="") as file:
@@ -537,6 +565,10 @@ def write(name: str, jobs: list[Job], folder: Path) -> None:
     (folder / "environment.json").write_text(json.dumps({"runs": len(configs)} | made, indent=2) + "\n")
     draw(name, jobs, folder)
     print((folder / "table.md").read_text())
+
+
+def runs_of(rows: list[dict]) -> set[tuple]:
+    return {(row["label"], row["dataset"], row["settings"], str(row["seed"])) for row in rows if row.get("settings")}
 
 
 def read(name: str, folder: Path | None = None) -> list[dict]:

@@ -34,7 +34,7 @@ CLAIMS = [
         "quick", "ring", "modes", "nsgan", 8.0, -1, (8 - 6.3, 0.5),
     ),
     Claim(
-        "And without some of the grid.",
+        "A GAN with the usual, non-saturating loss ends without some modes of the grid.",
         "PacGAN, table 1, GAN",
         "quick", "grid", "modes", "nsgan", 25.0, -1, (25 - 17.3, 0.8),
     ),
@@ -45,12 +45,12 @@ CLAIMS = [
     ),
     # the remedies on the ring and the grid
     Claim(
-        "Packing two samples keeps modes that the same GAN loses: on the ring.",
+        "Packing two samples keeps modes of the ring that the same GAN loses.",
         "PacGAN, table 1",
         "packing", "ring", "modes", "m = 2", "m = 1", 1, (7.9 - 6.3, 0.51),
     ),
     Claim(
-        "On the grid.",
+        "Packing two samples keeps modes of the grid that the same GAN loses.",
         "PacGAN, table 1",
         "packing", "grid", "modes", "m = 2", "m = 1", 1, (23.8 - 17.3, 1.06),
     ),
@@ -65,7 +65,7 @@ CLAIMS = [
         "quick", "ring", "modes", "wgan", "nsgan",
     ),
     Claim(
-        "On the grid.",
+        "The Wasserstein loss, with weight clipping, alleviates mode collapse: on the grid.",
         f"Arjovsky et al. 2017; {NOTES}",
         "quick", "grid", "modes", "wgan", "nsgan",
     ),
@@ -75,7 +75,7 @@ CLAIMS = [
         "quick", "ring", "modes", "wgan_gp", "nsgan",
     ),
     Claim(
-        "On the grid.",
+        "The Wasserstein loss, with the gradient penalty, alleviates mode collapse: on the grid.",
         f"Gulrajani et al. 2017; {NOTES}",
         "quick", "grid", "modes", "wgan_gp", "nsgan",
     ),
@@ -85,7 +85,7 @@ CLAIMS = [
         "quick", "ring", "modes", "dragan", "nsgan",
     ),
     Claim(
-        "On the grid.",
+        "DRAGAN's penalty mitigates mode collapse: on the grid.",
         "Kodali et al. 2017",
         "quick", "grid", "modes", "dragan", "nsgan",
     ),
@@ -100,7 +100,7 @@ CLAIMS = [
         "quick", "ring", "modes", "d2gan", "nsgan",
     ),
     Claim(
-        "On the grid.",
+        "Two discriminators, for both KL divergences, avoid mode collapse: on the grid.",
         "D2GAN, abstract",
         "quick", "grid", "modes", "d2gan", "nsgan",
     ),
@@ -110,7 +110,7 @@ CLAIMS = [
         "quick", "ring", "modes", "dual_d_selu", "nsgan",
     ),
     Claim(
-        "On the grid.",
+        "Two opposed discriminators, one with minibatch discrimination, avoid mode collapse: on the grid.",
         "Zhang, Li & Yu 2018",
         "quick", "grid", "modes", "dual_d_selu", "nsgan",
     ),
@@ -125,7 +125,7 @@ CLAIMS = [
         "stabilisers", "ring", "modes", "with noise", "nsgan",
     ),
     Claim(
-        "On the grid.",
+        "Noise on the discriminator's inputs improves convergence (here: more modes of the grid).",
         f"{NOTES}; Arjovsky & Bottou 2017",
         "stabilisers", "grid", "modes", "with noise", "nsgan",
     ),
@@ -135,7 +135,7 @@ CLAIMS = [
         "stabilisers", "ring", "modes", "with weight penalty", "nsgan",
     ),
     Claim(
-        "On the grid.",
+        "A penalty on the discriminator's weights improves convergence (here: more modes of the grid).",
         NOTES,
         "stabilisers", "grid", "modes", "with weight penalty", "nsgan",
     ),
@@ -146,7 +146,7 @@ CLAIMS = [
         "unrolled-k", "ring", "modes", "K = 5", "K = 0",
     ),
     Claim(
-        "And gives sharper samples.",
+        "Looking five updates of D ahead gives sharper samples of the ring than not looking ahead.",
         "this project, before these runs",
         "unrolled-k", "ring", "high_quality", "K = 5", "K = 0",
     ),
@@ -161,7 +161,7 @@ CLAIMS = [
         "dragan-c", "ring", "high_quality", "c = 0.0001", "c = 1",
     ),
     Claim(
-        "And with a large c it is more stable (here: keeps more modes).",
+        "DRAGAN with a large c is more stable than with a small one (here: keeps more modes).",
         "README of DRAGAN's code",
         "dragan-c", "ring", "modes", "c = 1", "c = 0.0001",
     ),
@@ -200,22 +200,22 @@ CLAIMS = [
         "pacgan", "ring", "modes", "m = 2", "GAN (m = 1)", 1, (7.9 - 6.3, 0.51),
     ),
     Claim(
-        "And of the grid.",
+        "Packing two samples keeps modes of the grid, with PacGAN's networks and settings.",
         "PacGAN, table 1",
         "pacgan", "grid", "modes", "m = 2", "GAN (m = 1)", 1, (23.8 - 17.3, 1.06),
     ),
     Claim(
-        "Four samples in a pack keep more of them than two.",
+        "Four samples in a pack keep more modes of the grid than two, with PacGAN's networks and settings.",
         "PacGAN, table 1",
         "pacgan", "grid", "modes", "m = 4", "m = 2", 1, (24.8 - 23.8, 0.73),
     ),
     Claim(
-        "Packing spreads the sharp samples more evenly over the modes: of the ring.",
+        "Packing spreads the sharp samples more evenly over the modes of the ring.",
         "PacGAN, table 1",
         "pacgan", "ring", "reverse_kl", "m = 2", "GAN (m = 1)", -1, (0.45 - 0.07, 0.095),
     ),
     Claim(
-        "Of the grid.",
+        "Packing spreads the sharp samples more evenly over the modes of the grid.",
         "PacGAN, table 1",
         "pacgan", "grid", "reverse_kl", "m = 2", "GAN (m = 1)", -1, (0.70 - 0.13, 0.081),
     ),
@@ -241,22 +241,22 @@ CLAIMS = [
         "networks", "ring", "modes", "gan, as it is", "nsgan, as it is",
     ),
     Claim(
-        "With He et al.'s initialisation it keeps fewer.",
+        "With He et al.'s initialisation the minimax GAN keeps fewer modes than nsgan.",
         "this project, before these runs",
         "networks", "ring", "modes", "nsgan, He", "gan, He",
     ),
     Claim(
-        "A learning rate that falls to zero sharpens the samples: nsgan.",
+        "A learning rate that falls to zero sharpens the samples of nsgan.",
         "this project, before these runs",
         "networks", "ring", "high_quality", "nsgan, as it is", "nsgan, constant rate",
     ),
     Claim(
-        "PacGAN.",
+        "A learning rate that falls to zero sharpens the samples of PacGAN.",
         "this project, before these runs",
         "networks", "ring", "high_quality", "pacgan, as it is", "pacgan, constant rate",
     ),
     Claim(
-        "Unrolled GAN.",
+        "A learning rate that falls to zero sharpens the samples of unrolled GAN.",
         "this project, before these runs",
         "networks", "ring", "high_quality", "unrolled, as it is", "unrolled, constant rate",
     ),

@@ -2,11 +2,13 @@
 
 import csv
 import json
+import math
 import signal
 import statistics
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -144,12 +146,6 @@ def test_no_sharp_sample_is_the_worst_reverse_kl():
     assert benchmark.values_of(rows, "reverse_kl") == pytest.approx([0.5, 2.0794415, 2.0794415])
 
 
-def test_table_says_that_a_budget_is_a_fraction():
-    suite = Suite("Title", "About.", [Row("a", "nsgan", {"lr": "1e-4", "steps": "400000"})])
-    row = row_of(coverage=8) | {"command": "algos/nsgan.py --lr 1e-4 --steps 4000", "steps": "4000"}
-    assert "**A fraction: `--steps 4000` instead of the protocol's.**" in benchmark.page("x", suite, [row])
-
-
 # how runs end -------------------------------------------------------------------------------------------------------
 
 
@@ -204,7 +200,7 @@ def test_suite_runs_once_and_failures_are_rows(tiny, capsys, monkeypatch):
     result = json.loads((folder / "result.json").read_text())
     assert float(rows[0]["w1"]) == pytest.approx(result["w1"], rel=1e-5)
     assert int(rows[0]["coverage"]) == result["coverage"] <= int(rows[0]["coverage_max"])
-    assert sum(row["label"] == "exact sampler" for row in rows) == 10
+    assert [sum(row["label"] == control for row in rows) for control in benchmark.CONTROLS] == [10, 10]
     assert (results / "table.md").read_text() == benchmark.page("tiny", benchmark.SUITES["tiny"], rows)
     assert json.loads((results / "environment.json").read_text())["runs"] == 3
     for name in ("samples.png", "curves-ring.png"):
@@ -214,6 +210,57 @@ def test_suite_runs_once_and_failures_are_rows(tiny, capsys, monkeypatch):
     benchmark.run_all(jobs, 2)
     said = capsys.readouterr().out
     assert "failed: " in said and f"rm {jobs[2].failure}" in said and "diverged: " in said
+
+
+def test_results_that_were_not_run_here_are_not_lost(tiny, capsys):
+    """With fewer seeds, or another budget, the table goes below --out."""
+    args, results = tiny
+    benchmark.SUITES["tiny"].rows[:] = [Row("good", "nsgan", {"steps": "2", "width": "4"}, 2)]
+    jobs = benchmark.jobs_of(benchmark.SUITES["tiny"], args)
+    benchmark.run_all(jobs, 2)
+    benchmark.write("tiny", jobs, results)
+    before = {file.name: file.read_bytes() for file in results.iterdir()}
+    for other in (jobs[:1], benchmark.jobs_of(benchmark.SUITES["tiny"], replace(args, budget=("steps=3",)))):
+        benchmark.run_all(other, 2)
+        capsys.readouterr()
+        benchmark.write("tiny", other, results)
+        said, elsewhere = capsys.readouterr().out, ROOT / args.out / "results" / "tiny"
+        assert f"runs that are not among these and is left as it is; these: {elsewhere}" in said
+        assert {file.name: file.read_bytes() for file in results.iterdir()} == before
+        assert len(benchmark.read("tiny", elsewhere)) == len(other) + 20
+    assert "--budget steps=3" in (elsewhere / "table.md").read_text()
+    (results / "table.md").unlink()
+    benchmark.write("tiny", jobs, results)
+    assert (results / "table.md").read_bytes() == before["table.md"]
+
+
+@pytest.mark.parametrize("name", ["ring", "grid"])
+def test_uniform_noise_covers_all_modes_without_being_sharp(name):
+    """In a square of side 2 e the K discs of radius 3 sd hold K pi (3 sd)^2 / (2 e)^2 of uniform samples."""
+    found = benchmark.controls(name, None)
+    data = benchmark.load_data(name)
+    edge = data.modes.abs().max().item() + 3 * data.std
+    share = len(data.modes) * math.pi * (3 * data.std) ** 2 / (2 * edge) ** 2
+    noise = found["uniform noise"]
+    assert statistics.mean(row["high_quality"] for row in noise) == pytest.approx(share, rel=0.2)
+    assert all(row["coverage"] == len(data.modes) for row in noise)
+    exact = statistics.mean(row["high_quality"] for row in found["exact sampler"])
+    assert exact == pytest.approx(1 - math.exp(-4.5), abs=0.003)
+
+
+def test_the_page_says_with_which_budget_it_was_made():
+    suite = Suite("Title", "About.", [Row("a", "nsgan", {"steps": "90000", "lr": "1e-4"}), Row("b", "gan")])
+    runs = [
+        {"label": row.label, "dataset": "ring", "command": row.command(budget), "steps": "900", "seed": "41"}
+        | {"status": "finished", "coverage": "8", "seconds": "1", "device": "x86_64"}
+        for row, budget in [(suite.rows[0], ("steps=900", "no-lr-decay=")), (suite.rows[1], ())]
+    ]
+    assert benchmark.budget(suite, runs) == {"no-lr-decay": "", "steps": "900"}
+    assert benchmark.budget(suite, runs[1:]) == {}
+    page = benchmark.page("x", suite, runs)
+    assert "Made by `python scripts/benchmark.py x --budget no-lr-decay= steps=900`" in page
+    assert "**A fraction of this protocol: 900 updates of G, with no-lr-decay.**" in page
+    assert "fraction" not in benchmark.page("x", suite, runs[1:])
 
 
 def test_numbers_of_images_are_of_the_runs_own_samples(tiny, tiny_images, monkeypatch):

@@ -91,17 +91,54 @@ def test_verdict(mean, half, room, published, said):
 
 
 @pytest.mark.parametrize(
-    ("steps", "said"), [("400000", "does not: less than published"), ("4000", "not shown at this budget")]
+    ("steps", "modes", "said"),
+    [
+        ("400000", "56", "does not: less than published"),
+        ("4000", "56", "not shown at this budget"),
+        ("400000", "78", "replicates"),
+        ("4000", "78", "replicates, early in training"),
+        ("400000", "34", "does not: the opposite"),
+        ("4000", "34", "does not: the opposite, early in training"),
+    ],
 )
-def test_a_fraction_of_the_budget_cannot_contradict_a_paper(monkeypatch, steps, said):
+def test_a_fraction_of_the_budget_shows_only_the_beginning(monkeypatch, steps, modes, said):
     command = next(row for row in SUITES["pacgan"].rows if row.label == "m = 2").command((f"steps={steps}",))
     rows = [
-        {"label": label, "dataset": "ring", "modes": modes, "status": "finished", "command": command}
-        for label, modes in [("m = 2", "5"), ("m = 2", "6"), ("GAN (m = 1)", "5"), ("GAN (m = 1)", "6")] * 20
+        {"label": label, "dataset": "ring", "modes": number, "status": "finished", "command": command}
+        for label, number in [*(("m = 2", number) for number in modes), ("GAN (m = 1)", "5"), ("GAN (m = 1)", "6")] * 20
     ]
     monkeypatch.setattr(report, "results", lambda suite: rows)
     claim = claims.Claim("", "", "pacgan", "ring", "modes", "m = 2", "GAN (m = 1)", 1, (1.6, 0.51))
     assert report.judged(claim)[4] == said
+
+
+@pytest.mark.parametrize(
+    ("column", "numbers", "said"),
+    [
+        ("modes", {"high_quality": "0.4"}, "replicates, in blurred samples"),
+        ("modes", {"high_quality": "0.6"}, "replicates"),
+        ("modes", {"unsure": "0.6"}, "replicates, in blurred samples"),
+        ("modes", {"unsure": "0.4"}, "replicates"),
+        ("js", {"high_quality": "0.4"}, "replicates"),
+    ],
+)
+def test_modes_in_blurred_samples_are_called_so(monkeypatch, column, numbers, said):
+    """The samples of the remedy, not of what it is compared with."""
+    rows = [
+        {"label": label, "dataset": "ring", column: value, "status": "finished"} | numbers
+        for label, value, numbers in [("a", "7", numbers), ("a", "8", numbers), ("b", "1", {}), ("b", "2", {})] * 5
+    ]
+    monkeypatch.setattr(report, "results", lambda suite: rows)
+    assert report.judged(claims.Claim("", "", "x", "ring", column, "a", "b"))[4] == said
+
+
+def test_summary_counts_all():
+    said = ["replicates"] * 5 + ["replicates, in blurred samples", "replicates, in blurred samples, early in training"]
+    said += ["not shown at this budget"] * 2 + ["not shown: there is nothing to remedy", "does not: the opposite"]
+    assert report.summary(said) == (
+        "Of 11 claims: 7 replicate, 2 of them in blurred samples and 1 so far early in training; "
+        "3 are not shown, 1 of them as there was nothing to remedy; 1 are contradicted."
+    )
 
 
 def test_claim_is_judged_by_its_rows_and_sign(monkeypatch):
