@@ -397,7 +397,7 @@ def budget(suite: Suite, rows: list[dict]) -> dict[str, str]:
 def page(name: str, suite: Suite, rows: list[dict]) -> str:
     """table.md, from the rows of runs.csv alone."""
     planned = {(row.label, row.dataset): row for row in suite.rows}
-    command = ["python scripts/benchmark.py", name]
+    command = ["python", "scripts/benchmark.py", name]
     if instead := budget(suite, rows):
         command += ["--budget", *(f"{flag}={value}" for flag, value in instead.items())]
     lines = [f"# {name}: {suite.title}", "", f"Made by `{' '.join(command)}`. {suite.about}", ""]

@@ -208,8 +208,8 @@ def claims_page() -> str:
         "of them are sharp (of images: more than half are none that the classifier is sure of). *Early in training*: "
         "at a fraction of the updates of the protocol. Of so many intervals about one in twenty misses. `modes`, the "
         "papers' count, are those with at least one sample within 3 standard deviations; `sharp` is the share of such "
-        f"samples: reaching the modes with a blur is easy, uniform noise has {noise:.0f} of the grid's 25. A verdict is "
-        "about these files with the networks, settings and budgets of each table, not about the papers' own.",
+        f"samples: reaching the modes with a blur is easy, uniform noise has {noise:.0f} of the grid's 25. A verdict "
+        "is about these files with the networks, settings and budgets of each table, not about the papers' own.",
         "",
         *table(["claim", "source", "where", "measured", "against", "difference", "published", "verdict"], cells),
     ]
