@@ -18,6 +18,7 @@ import threading
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Literal, get_args, get_origin, get_type_hints
 
 import torch
 from PIL import Image, ImageDraw, ImageFont
@@ -189,6 +190,7 @@ class Run:
             self._write("training.gif", film(files))
         everything = {**result, "seconds": self.seconds, "exact_sampler": exact}
         self._write("result.json", json.dumps(everything, indent=2).encode())
+        (self.folder / ".lock").unlink(missing_ok=True)
         print(f"{self.title}: {self.args.steps} steps in {self.seconds:.0f} s")
         for name, value in numbers.items():
             value = "-" if value is None else f"{value:.4g}"
@@ -230,6 +232,8 @@ class Run:
         """Makes a new run's folder, or loads an old one's checkpoint. Returns the number of steps done."""
         done, rows = 0, self.folder / "metrics.jsonl"
         if self.args.resume and (self.folder / "checkpoint.pt").exists():
+            self._lock()
+            (self.folder / "samples").mkdir(exist_ok=True)
             done = self._load(self.folder / "checkpoint.pt", state)
             print(f"{self.title}: resumed after step {done} of {self.args.steps}, {self.folder}", flush=True)
         else:
@@ -240,6 +244,7 @@ class Run:
                 return self._start(state)
             except OSError as error:
                 raise SystemExit(f"{self.folder} cannot be made: {error.strerror}") from None
+            self._lock()
             config = {"args": self.settings, "command": sys.argv, "id": secrets.token_hex(4)}
             self._write("config.json", json.dumps(config | environment(self.device), indent=2).encode())
             print(f"{self.title}: {self.args.steps} steps on {self.device}, {self.folder}", flush=True)
@@ -256,6 +261,17 @@ class Run:
             except wandb.errors.Error as error:
                 raise SystemExit(f"{error}\n{NO_ACCOUNT}") from None
         return done
+
+    def _lock(self) -> None:
+        """Ends the run if another process trains in its folder. The lock ends with the process, however that ends."""
+        with contextlib.suppress(ImportError, OSError):  # no fcntl on Windows, no locks on some file systems
+            import fcntl
+
+            self.lock = open(self.folder / ".lock", "w")
+            try:
+                fcntl.lockf(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except (BlockingIOError, PermissionError):
+                raise SystemExit(f"{self.folder} is being trained by another process") from None
 
     def _save(self, step: int, state: dict) -> None:
         saved = {"algo": self.algo, "step": step, "seconds": self.seconds}
@@ -353,9 +369,16 @@ class Run:
 
 
 def check(args) -> None:
-    """Refuses numbers with which nothing can run."""
+    """Refuses arguments with which nothing can run; made in Python, they have not passed tyro."""
+    kinds = get_type_hints(type(args))
     for name, value in vars(args).items():
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        kind, flag = kinds[name], f"--{name.rstrip('_').replace('_', '-')} {value}"
+        if get_origin(kind) is Literal and value not in get_args(kind):
+            raise SystemExit(f"{flag}: must be one of {', '.join(map(str, get_args(kind)))}")
+        allowed = {bool: (bool,), int: (int,), float: (int, float), str: (str,)}.get(kind)
+        if allowed and type(value) not in allowed:
+            raise SystemExit(f"{flag}: must be of type {kind.__name__}")
+        if type(value) not in (int, float):
             continue
         wrong, rule = not math.isfinite(value) or value < 0, "finite and not negative"
         if name in ANY_SIGN:
@@ -371,7 +394,7 @@ def check(args) -> None:
         elif name == "image_size":
             wrong, rule = value < 16 or value & (value - 1), "a power of two, 16 or more"
         if wrong:
-            raise SystemExit(f"--{name.rstrip('_').replace('_', '-')} {value}: must be {rule}")
+            raise SystemExit(f"{flag}: must be {rule}")
 
 
 def pick_device(name: str) -> torch.device:

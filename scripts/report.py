@@ -303,7 +303,8 @@ def peers_tables() -> list[str]:
             script = " ".join([Path(row["script"]).parts[0], Path(row["script"]).name])
             cells.append([script, row["flags"] and f"`{row['flags']}`", f"`{row['algo']}.py`", row["shape"]])
             cells[-1] += [two_decimals(row[f"{way} ratio"]) for way in ("ours", "amp", "one pass", "one pass, amp")]
-        head = ["script", "flags", "our file", "images", "times as fast", "with --amp", "one pass of G", "with --amp"]
+        head = ["script", "flags", "our file", "images", "times as fast", "with --amp", "one pass of G"]
+        head.append("one pass, --amp")
         device = json.loads((path.parent / "limits.json").read_text())["device"]
         page = path.with_suffix(".md").relative_to(ROOT).as_posix()
         lines += [f"On {device} ([with the times]({page})):", "", *table(head, cells)]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -93,6 +94,28 @@ def test_kill_9_and_resume_on_the_real_script(tmp_path):
 
     again = script(*words, "--out", tmp_path / "broken", "--resume")
     assert again.returncode == 0 and "finished" in again.stdout and "step  " not in again.stdout
+
+
+def test_only_one_process_at_a_time(tmp_path):
+    """The second one ends with a message; after kill -9 of the first the next one goes on, with its pictures."""
+    words = ["algos/nsgan.py", "--steps", 100000, "--checkpoint-every", 10, "--log-every", 10, "--width", 4]
+    words += ["--device", "cpu", "--out", tmp_path, "--resume"]
+    first = start(*words)
+    folder = tmp_path / "nsgan-ring-s1"
+    wait_for(folder / "checkpoint.pt", first)
+    second = script(*words)
+    assert second.returncode == 1 and second.stderr == f"{folder} is being trained by another process\n"
+    assert first.poll() is None
+    first.kill()
+    first.communicate()
+    shutil.rmtree(folder / "samples")
+    third = start(*words)
+    wait_for(folder / "samples", third)
+    while third.poll() is None and not list((folder / "samples").glob("*.png")):
+        time.sleep(0.01)
+    os.killpg(third.pid, signal.SIGTERM)
+    said = third.communicate(timeout=60)[0]
+    assert "resumed after step" in said and "stopped after step" in said, said
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

@@ -188,6 +188,30 @@ def test_bad_numbers(algo, flag, value, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "flag", "value", "said"),
+    [
+        ("dragan", "noise", "gauss", "--noise gauss: must be one of normal, uniform"),
+        ("dual_d_selu", "loss", "Hinge", "--loss Hinge: must be one of paper, eq6, hinge"),
+        ("nsgan", "dataset", "rings", "--dataset rings: must be one of ring, grid"),
+        ("nsgan", "steps", 20.0, "--steps 20.0: must be of type int"),
+        ("nsgan", "steps", True, "--steps True: must be of type int"),
+        ("nsgan", "seed", "2", "--seed 2: must be of type int"),
+        ("nsgan", "lr", "1e-3", "--lr 1e-3: must be of type float"),
+        ("nsgan", "amp", 1, "--amp 1: must be of type bool"),
+        ("nsgan", "out", ALGOS, "--out .*: must be of type str"),
+        ("wgan_gp", "lambda_", "10", "--lambda 10: must be of type float"),
+    ],
+)
+def test_what_tyro_refuses_is_refused_from_python_too(name, flag, value, said, tmp_path):
+    with pytest.raises(SystemExit, match=f"^{said}"):
+        ALGOS[name].train(args(ALGOS[name], tmp_path / "out", **{flag: value}))
+
+
+def test_a_whole_number_will_do_for_a_float(tmp_path):
+    assert ALGOS["wgan_gp"].train(args(ALGOS["wgan_gp"], tmp_path, lambda_=10, steps=1, lr=1))["step"] == 1
+
+
 def test_codes_of_lsgan_may_be_negative(tmp_path):
     lsgan = ALGOS["lsgan"]
     coded = tyro.cli(lsgan.Args, args="--a -1 --b 1 --c 0 --steps 1 --width 4 --device cpu".split())
@@ -254,7 +278,7 @@ def test_full_disk_leaves_nothing_half_written(tmp_path):
     assert ended.returncode == 1 and "Traceback" not in ended.stderr
     assert "checkpoint.pt cannot be written: File too large" in ended.stderr
     left = {f.name for f in (tmp_path / "nsgan-ring-s1").rglob("*")}
-    assert left == {"config.json", "metrics.jsonl", "samples", "000002.png", "000004.png"}
+    assert left == {".lock", "config.json", "metrics.jsonl", "samples", "000002.png", "000004.png"}
     ended = script(*words, "--resume")  # there is space again
     assert ended.returncode == 0 and (tmp_path / "nsgan-ring-s1" / "result.json").exists()
 
