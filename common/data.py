@@ -159,6 +159,8 @@ def _folder(root: Path, image_size: int) -> Tensor:
         try:
             with Image.open(file) as image:
                 image = ImageOps.exif_transpose(image)
+                if image.mode == "F":
+                    raise ValueError("no range is known of pixels that are floating-point numbers")
                 if image.mode.startswith("I"):  # more than 8 bits, which convert("L") would cut off at 255
                     image = image.convert("I").point(lambda value: value * (1 / 256))
                 image = image.convert("L" if grey else "RGB")

@@ -12,6 +12,7 @@ RUN/evaluation.json, where there are also the deviations of KID and IS, and prin
 import contextlib
 import inspect
 import json
+import pickle
 import math
 import os
 import sys
@@ -312,6 +313,8 @@ def inception_weights(path: str) -> str:
     except Exception as error:  # no network, half a file, another network's, ...
         reason = (str(getattr(error, "reason", error)).splitlines() or [type(error).__name__])[0]
         if path:
+            if isinstance(error, pickle.UnpicklingError):  # torch's words advise to run what is in it
+                reason = "it is no file of tensors alone"
             raise SystemExit(f"--weights {path} cannot be read: {reason}") from None
         raise SystemExit(
             f"the weights of Inception cannot be downloaded ({reason}).\nFetch {URL_INCEPTION_V3}\n"

@@ -533,7 +533,8 @@ def minimax_or_maximin(figure: Figure) -> list[str]:
     corners = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.5, 0.75**0.5]], dtype=torch.float64)
     triangle.fill(*corners.T, facecolor="none", edgecolor="black", linewidth=1)
     for corner, name, side in zip(corners, "123", ("right", "left", "center"), strict=True):
-        triangle.annotate(f"mode {name}", corner, ha=side, va="bottom" if name == "3" else "top")
+        away = {"xytext": (0, 10 if name == "3" else -10), "textcoords": "offset points"}
+        triangle.annotate(f"mode {name}", corner, ha=side, va="bottom" if name == "3" else "top", **away)
     rounds, rows = 400, []
     orders = [("minimax: 1 step of G, D's best reply", 0, 1, RED), ("5 steps of D, 1 of G", 5, 1, ORANGE)]
     orders += [("1 step of D, 1 of G", 1, 1, GREY), ("1 step of D, 20 of G", 1, 20, SKY)]
@@ -545,7 +546,8 @@ def minimax_or_maximin(figure: Figure) -> list[str]:
         jumps = (path.argmax(1)[1:] != path.argmax(1)[:-1]).sum().item()
         rows.append([name, jumps, effective[-1], effective_modes(mean[-1]), f"{end:.3f}"])
     triangle.plot(*(P3 @ corners), "k+", markersize=12)
-    triangle.set(aspect="equal", title="what G draws (+: the data)")
+    triangle.set(aspect="equal")
+    triangle.set_title("what G draws, from the dot inside (+: the data)", pad=30)
     triangle.axis("off")
     modes.set(xlabel="round", ylabel="modes that G draws, exp(entropy)", ylim=(0.9, 3.1), yticks=[1, 2, 3])
     figure.legend(loc="outside lower center", ncols=2)

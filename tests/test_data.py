@@ -378,6 +378,14 @@ def test_damaged_files_are_named_counted_and_skipped(pictures, capsys):
     assert "a.png" not in said and "z.png" not in said
 
 
+def test_pixels_without_a_range_are_not_taken_for_black(pictures, capsys):
+    save(Image.new("RGB", (32, 32), RED), pictures / "a.png")
+    save(Image.new("F", (32, 32), 0.5), pictures / "float.tiff")
+    assert len(load_folder(pictures)) == 1
+    said = capsys.readouterr().out
+    assert "1 of 2" in said and "float.tiff" in said and "floating-point" in said
+
+
 def test_a_damaged_file_does_not_make_a_grey_folder_colourful(pictures):
     save(Image.new("L", (32, 32), 7), pictures / "a.png")
     (pictures / "junk.png").write_text("no picture")
