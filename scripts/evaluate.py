@@ -12,9 +12,9 @@ RUN/evaluation.json, where there are also the deviations of KID and IS, and prin
 import contextlib
 import inspect
 import json
-import pickle
 import math
 import os
+import pickle
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -459,7 +459,9 @@ def updates_page(rows: list[dict]) -> list[str]:
 
 def ablation_page(rows: list[dict]) -> list[str]:
     names = [name for name in rows[0] if name not in ("algo", "dataset", "batch_size", *PROVENANCE)]
-    cells = [[f"`{r['algo']}.py`", r["dataset"], r["batch_size"], *(r[n] or "-" for n in names)] for r in rows]
+    cells = [[f"`{row['algo']}.py`", row["dataset"], row["batch_size"]] for row in rows]
+    for row, line in zip(rows, cells, strict=True):
+        line += [f"{float(row[name]):.2f}" if row[name] else "-" for name in names]
     return table(["file", "data", "batch", *names], cells)
 
 
@@ -482,7 +484,7 @@ D's updates. Floor: the least time by the operations of products and convolution
 launches, {rule}; "floor over" is the share of it in the time. MB: weights, optimisers and the most that an
 eager update needs beside them, without data{workspace}.""",
     "ablation": """The time of an eager update with one habit of the common way taken up, over that of the file: what
-each trick gains by itself.""",
+each trick gains by itself. Some hundredths are noise.""",
     "result": """Wall-clock seconds from pressing Enter, imports included, to the first logged row that meets the target
 (later rows may miss it again); "-": no row did. Seeds from {seed} on; the settings were chosen on others. The seeds one
 after another, the rows in turn; other programs on the machine lengthen these times.""",
