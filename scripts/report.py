@@ -259,8 +259,8 @@ def suites_table() -> list[str]:
         planned = {row.label: int(row.flags["steps"]) for row in suite.rows if "steps" in row.flags}
         if runs := [row for row in results(name) if row["label"] not in CONTROLS]:
             shares = [int(row["steps"]) / planned.get(row["label"], int(row["steps"])) for row in runs]
-            cells.append([f"[`{name}`](results/{name}/table.md)", suite.title, len(runs), f"{100 * min(shares):.2g} %"])
-    return table(["suite", "what it compares", "runs", "of the updates"], cells)
+            cells.append([f"[`{name}`](results/{name}/table.md)", suite.title, len(runs), f"{100 * min(shares):.3g} %"])
+    return table(["suite", "what it compares", "runs", "of the protocol's updates"], cells)
 
 
 def speed_tables() -> list[str]:
