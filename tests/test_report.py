@@ -132,6 +132,13 @@ def test_modes_in_blurred_samples_are_called_so(monkeypatch, column, numbers, sa
     assert report.judged(claims.Claim("", "", "x", "ring", column, "a", "b"))[4] == said
 
 
+def test_the_readme_says_which_share_of_a_protocol_was_run(monkeypatch):
+    rows = [{"label": "m = 2", "steps": "4000"}, {"label": "m = 3", "steps": "400000"}, {"label": "exact sampler"}]
+    monkeypatch.setattr(report, "results", lambda suite: rows if suite == "pacgan" else [])
+    *_, line = [line for line in report.suites_table() if line.startswith("|")]
+    assert [cell.strip() for cell in line.split("|")][3:5] == ["2", "1 %"]
+
+
 def test_summary_counts_all():
     said = ["replicates"] * 5 + ["replicates, in blurred samples", "replicates, in blurred samples, early in training"]
     said += ["not shown at this budget"] * 2 + ["not shown: there is nothing to remedy", "does not: the opposite"]
