@@ -375,10 +375,10 @@ def check(args) -> None:
         kind, flag = kinds[name], f"--{name.rstrip('_').replace('_', '-')} {value}"
         if get_origin(kind) is Literal and value not in get_args(kind):
             raise SystemExit(f"{flag}: must be one of {', '.join(map(str, get_args(kind)))}")
-        allowed = {bool: (bool,), int: (int,), float: (int, float), str: (str,)}.get(kind)
-        if allowed and type(value) not in allowed:
+        fits = kind not in (bool, int, float, str) or isinstance(value, int | float if kind is float else kind)
+        if not fits or isinstance(value, bool) != (kind is bool):
             raise SystemExit(f"{flag}: must be of type {kind.__name__}")
-        if type(value) not in (int, float):
+        if kind not in (int, float):
             continue
         wrong, rule = not math.isfinite(value) or value < 0, "finite and not negative"
         if name in ANY_SIGN:

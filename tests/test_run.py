@@ -12,6 +12,7 @@ import sys
 import termios
 import threading
 
+import numpy as np
 import pytest
 import torch
 import tyro
@@ -208,8 +209,9 @@ def test_what_tyro_refuses_is_refused_from_python_too(name, flag, value, said, t
         ALGOS[name].train(args(ALGOS[name], tmp_path / "out", **{flag: value}))
 
 
-def test_a_whole_number_will_do_for_a_float(tmp_path):
-    assert ALGOS["wgan_gp"].train(args(ALGOS["wgan_gp"], tmp_path, lambda_=10, steps=1, lr=1))["step"] == 1
+@pytest.mark.parametrize("lr", [1, np.float64(0.1)])
+def test_a_whole_number_or_numpys_will_do_for_a_float(lr, tmp_path):
+    assert ALGOS["wgan_gp"].train(args(ALGOS["wgan_gp"], tmp_path, lambda_=10, steps=1, lr=lr))["step"] == 1
 
 
 def test_codes_of_lsgan_may_be_negative(tmp_path):
