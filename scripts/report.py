@@ -325,7 +325,7 @@ def with_results(text: str) -> str:
 def main(args: Args) -> None:
     files = {ROOT / "README.md": with_results, ROOT / "results" / "CLAIMS.md": lambda _: claims_page()}
     files |= {ROOT / "algos" / f"{algo}.py": with_expected for algo in ALGOS}
-    stale = []
+    stale = {}
     for path, renewed in files.items():
         old = path.read_text() if path.exists() else ""
         try:
@@ -333,10 +333,10 @@ def main(args: Args) -> None:
         except LookupError as error:
             raise SystemExit(f"{path.name}: {error}") from None
         if new != old:
-            stale.append(path)
-            if not args.check:
-                path.write_text(new)
-    for path in stale:
+            stale[path] = new
+    for path, new in stale.items():  # all or nothing
+        if not args.check:
+            path.write_text(new)
         print(f"{path.relative_to(ROOT)} {'is stale' if args.check else 'is renewed'}")
     if args.check and stale:
         raise SystemExit(1)
