@@ -231,20 +231,18 @@ class Run:
     def _start(self, state: dict) -> int:
         """Makes a new run's folder, or loads an old one's checkpoint. Returns the number of steps done."""
         done, rows = 0, self.folder / "metrics.jsonl"
+        try:
+            (self.folder / "samples").mkdir(parents=True, exist_ok=self.args.resume)
+        except FileExistsError:  # another run took the name since
+            self.folder = self._find_folder()
+            return self._start(state)
+        except OSError as error:
+            raise SystemExit(f"{self.folder} cannot be made: {error.strerror}") from None
+        self._lock()
         if self.args.resume and (self.folder / "checkpoint.pt").exists():
-            self._lock()
-            (self.folder / "samples").mkdir(exist_ok=True)
             done = self._load(self.folder / "checkpoint.pt", state)
             print(f"{self.title}: resumed after step {done} of {self.args.steps}, {self.folder}", flush=True)
         else:
-            try:
-                (self.folder / "samples").mkdir(parents=True, exist_ok=self.args.resume)
-            except FileExistsError:  # another run took the name since
-                self.folder = self._find_folder()
-                return self._start(state)
-            except OSError as error:
-                raise SystemExit(f"{self.folder} cannot be made: {error.strerror}") from None
-            self._lock()
             config = {"args": self.settings, "command": sys.argv, "id": secrets.token_hex(4)}
             self._write("config.json", json.dumps(config | environment(self.device), indent=2).encode())
             print(f"{self.title}: {self.args.steps} steps on {self.device}, {self.folder}", flush=True)

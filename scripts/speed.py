@@ -105,11 +105,9 @@ class Loader:
         return self.transform(self.rows[index])
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        if generator:  # for a measurement; where these data are, which need not be where the loader's are
-            generator = torch.Generator(self.device if self.data.on_device else "cpu").manual_seed(
-                generator.initial_seed()
-            )
-            return self.data.sample(n, generator)
+        if generator:  # for a measurement: one of the place where these data are
+            place = self.device if self.data.on_device else "cpu"
+            return self.data.sample(n, torch.Generator(place).manual_seed(generator.initial_seed()))
         if n not in self.batches:
             loader = torch.utils.data.DataLoader(self, batch_size=n, shuffle=True, drop_last=True)
             self.batches[n] = itertools.chain.from_iterable(itertools.repeat(loader))

@@ -234,6 +234,17 @@ def test_without_a_network_one_message_says_what_to_do(monkeypatch, tiny_mnist, 
     assert not list((tmp_path / "cache").rglob("classifier*"))  # before anything that takes time
 
 
+def test_numbers_are_exact_whatever_was_set_before():
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.allow_tf32
+    try:
+        cudnn.deterministic, cudnn.allow_tf32 = False, True
+        assert evaluate.exact_device("cpu").type == "cpu"
+        assert cudnn.deterministic and not cudnn.allow_tf32
+    finally:
+        cudnn.deterministic, cudnn.allow_tf32 = before
+
+
 def test_weights_that_are_code_are_refused_and_not_run(tmp_path, capsys):
     class Evil:
         def __reduce__(self):

@@ -189,5 +189,9 @@ def test_measures_and_writes_the_page(script, tmp_path, monkeypatch, capsys):
         assert float(row["ours ratio"]) == pytest.approx(float(row["theirs ms"]) / float(row["ours ms"]), rel=1e-2)
     text = (tmp_path / "results" / "a-core" / "peers.md").read_text()
     assert "`peer/train.py --epochs 999`" in text
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with pytest.raises(SystemExit, match="--device cpu: the scripts take a GPU"):
+        peers.main(peers.Args(str(tmp_path), device="cpu"))
+    monkeypatch.undo()
     with pytest.raises(SystemExit, match="not there: .*nowhere"):
         peers.main(peers.Args(str(tmp_path / "nowhere")))

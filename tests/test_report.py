@@ -32,6 +32,22 @@ def test_header_quotes_the_runs(file):
     assert f"w1 {mean['w1']:.2f} [" in header and f"{len(rows)} seeds" in header
 
 
+def test_nothing_is_written_if_something_cannot_be(monkeypatch):
+    """The README is stale, and a header has no result to quote."""
+
+    def no_result(text):
+        raise LookupError("no result")
+
+    def write(path, text):
+        raise AssertionError(f"{path} is written")
+
+    monkeypatch.setattr(report, "with_results", lambda text: text + "stale")
+    monkeypatch.setattr(report, "with_expected", no_result)
+    monkeypatch.setattr(type(ROOT), "write_text", write)
+    with pytest.raises(SystemExit, match="no result"):
+        report.main(report.Args())
+
+
 def test_tables_are_tables():
     """No cell holds what Markdown takes for the border of one."""
     for page in [ROOT / "README.md", *(ROOT / "results").rglob("*.md")]:

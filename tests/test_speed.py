@@ -4,6 +4,7 @@ import importlib.util
 import json
 import sys
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -232,6 +233,31 @@ def test_pages_are_of_the_committed_rows():
     for path in (ROOT / "results" / "speed").glob("*/*.csv"):
         lines = pages[path.stem](speed.read_rows(path))
         assert "\n".join(lines).strip() in path.with_suffix(".md").read_text(), path
+
+
+@pytest.mark.parametrize(("on_device", "place"), [(True, "a GPU"), (False, "cpu")])
+def test_common_way_measures_with_random_numbers_of_where_the_data_are(monkeypatch, on_device, place):
+    """As PyTorch refuses a generator of the CPU for data on a GPU. The same seed, so the same real samples."""
+    loader, seed = speed.loader("ring", "", 32, "cpu"), torch.Generator().manual_seed(7)
+    loader.device, loader.data = "a GPU", SimpleNamespace(on_device=on_device, sample=lambda n, generator: generator)
+    made = SimpleNamespace(manual_seed=lambda seed: (made.place, seed))
+    monkeypatch.setattr(torch, "Generator", lambda place: made.__dict__.update(place=place) or made)
+    assert loader.sample(3, seed) == (place, 7)
+
+
+def test_limits_of_float32_are_without_tf32(monkeypatch):
+    """In products, and in convolutions, whose flag is another one; afterwards both are as before."""
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    seen = []
+
+    def seconds(ways, *_):
+        seen.append((torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32))
+        return {name: [1.0] for name in ways}
+
+    monkeypatch.setattr(speed, "seconds", seconds)
+    speed.limits(torch.device("cpu"))
+    assert seen[0] == ("highest", False)
+    assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == before == seen[-1]
 
 
 def test_data_of_the_common_way_are_those_of_the_file():
