@@ -3,31 +3,38 @@
 Paper       Nguyen et al. 2017, Dual Discriminator Generative Adversarial Nets, equation 1, arXiv 1709.03831
 Objective   D1 (high = real) minimises -alpha E log D1(x) + E D1(G(z)), D2 (high = fake) E D2(x) - beta E log D2(G(z));
             both are positive: the softplus of the network's output
-            G minimises -E D1(G(z)) + beta E log D2(G(z)): with the best D1 and D2, its gradient is that of
-            alpha KL(p_data || p_g) + beta KL(p_g || p_data)
-Remedies    Mode collapse: the first KL charges for missing modes, the second for bad samples
-            (python scripts/pathologies.py divergences exact-losses).
+            G minimises -E D1(G(z)) + beta E log D2(G(z)). With the best D1 and D2, its gradient is that of
+            alpha KL(p_data || p_g) + beta KL(p_g || p_data).
+Remedies    Mode collapse. The first KL charges for missing modes, the second for bad samples
+            (python scripts/pathologies/divergences.py).
 Changes     Args.alpha, Args.beta, Discriminator, log_softplus, discriminator1_loss, discriminator2_loss,
             generator_loss, train.networks, train.discriminator, train.generator, train.loop, no discriminator_loss
-Pitfalls    softplus underflows to 0 and its log to -inf below an output of about -100: log_softplus does not.
-            D1 and D2 are not probabilities: at p_g = p_data they are alpha and beta, and d_loss is
-            alpha (1 - log alpha) + beta (1 - log beta), 0.85 here.
-            Deviations: alpha 0.2, beta 0.1 and lr 1e-3, for points; the official toy has 1, 1 and 2e-4.
+Pitfalls    softplus underflows to 0 and its log to -inf below an output of about -100: log_softplus does not. D1 and D2
+            are not probabilities: at p_g = p_data they are alpha and beta, and d_loss is alpha (1 - log alpha) +
+            beta (1 - log beta), 0.85 here.
+            Deviations, for points: alpha 0.2, beta 0.1 and lr 1e-3; the official toy has 1, 1 and 2e-4.
 Expected    python algos/d2gan.py
-            coverage 8.0 [8.0, 8.0] (best on the way 8.0), high_quality 0.87 [0.81, 0.92], w1 0.35 [0.19, 0.52]; 95%
-            intervals over 10 seeds, 38 s on one CPU core
+            coverage 8.0 [8.0, 8.0] of 8, sharp 0.87; 10 seeds, 38 s each on one CPU core
+            python algos/d2gan.py --dataset grid
+            coverage 25.0 [25.0, 25.0] of 25, sharp 0.57; 5 seeds, 63 s each on one CPU core
 """
 
 import os
 import sys
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-import tyro
 from torch import Tensor
+
+PRESET: Any = None  # a default that --dataset decides:
+PRESETS = {  # images: a starting point, not yet the result of a search
+    "ring": dict(steps=8000, d_steps=1, batch_size=128, lr=1e-3, beta1=0.5, beta2=0.999, z_dim=2, width=64),
+    "grid": dict(steps=8000, d_steps=1, batch_size=128, lr=1e-3, beta1=0.5, beta2=0.999, z_dim=2, width=128),
+    "images": dict(steps=6000, d_steps=1, batch_size=64, lr=2e-3, beta1=0.5, beta2=0.999, z_dim=64, width=32),
+}
 
 
 @dataclass
@@ -36,53 +43,67 @@ class Args:
     dataset: Literal[
         "ring", "grid", "mnist", "fashion_mnist", "stacked_mnist", "cifar10", "cifar100", "celeba", "folder"
     ] = "ring"
-    """data to learn; ring and grid are points in the plane, folder is your own images below --data-root"""
+    """data to learn; ring and grid are points in the plane, folder is your own images in and below --data-root"""
     data_root: str = "data"
     """folder of the data sets, downloaded into it if they are not there"""
     image_size: int = 32
-    """images are brought to this height and width, a power of two"""
+    """height and width that images are brought to: a power of two, 16 or more"""
     seed: int = 1
     """seed of the weights, the data and the noise"""
     device: str = "auto"
     """auto (a GPU if there is one), cpu, cuda, cuda:1, ..."""
     graph: bool = True
-    """on a GPU, replay each update as one CUDA graph"""
+    """on a GPU each update is one CUDA graph; --no-graph runs it line by line"""
     amp: bool = False
     """for images: bfloat16 inside the networks; weights, losses and optimisers stay float32"""
     lr_decay: bool = True
-    """let the learning rate fall linearly to zero over the run"""
+    """the learning rate falls linearly to zero over the run; --no-lr-decay keeps it constant"""
     log_every: int = 200
     """generator updates between two rows of the log, each with a picture"""
     checkpoint_every: int = 1000
     """generator updates between two checkpoints"""
     out: str = "runs"
-    """folder for the folders of the runs"""
+    """where runs are written, each into a folder of its own"""
     resume: bool = False
-    """go on with the newest unfinished run of the same command"""
+    """go on with the newest unfinished run of the same command, or start it"""
     track: bool = False
     """copy numbers and pictures to Weights & Biases"""
+    quiet: bool = False
+    """print nothing but errors"""
 
     # the algorithm
-    steps: int = 8000
+    steps: int = PRESET
     """generator updates"""
-    d_steps: int = 1
+    d_steps: int = PRESET
     """discriminator updates per generator update"""
-    batch_size: int = 128
-    """real samples, and as many generated ones, per update"""
-    lr: float = 1e-3
+    batch_size: int = PRESET
+    """real samples in an update, and as many generated ones"""
+    lr: float = PRESET
     """learning rate of both optimisers"""
-    beta1: float = 0.5
+    beta1: float = PRESET
     """Adam's decay rate of the mean of the gradients"""
-    beta2: float = 0.999
-    """Adam's decay rate of the mean of their squares"""
-    z_dim: int = 0
-    """dimension of the noise z; 0: 2 for points, 64 for images"""
-    width: int = 64
+    beta2: float = PRESET
+    """Adam's decay rate of the mean of the squared gradients"""
+    z_dim: int = PRESET
+    """dimension of the noise z"""
+    width: int = PRESET
     """points: units of each hidden layer; images: channels at half size, doubled at each next halving"""
     alpha: float = 0.2
-    """weight of log D1 of the real samples"""
+    """weight of log D1(x), of real samples x, in D1's loss"""
     beta: float = 0.1
-    """weight of log D2 of the generated samples"""
+    """weight of log D2(G(z)), of generated samples, in the losses of D2 and G"""
+
+    def __post_init__(self):
+        for name, value in PRESETS.get(self.dataset, PRESETS["images"]).items():
+            if getattr(self, name) is PRESET:
+                setattr(self, name, value)
+
+
+def side(shape: tuple[int, ...]) -> int:
+    """The height of images [C, H, W], which is their width. ValueError if the networks cannot halve and double it."""
+    if shape[1:] not in [(2**n, 2**n) for n in range(4, 12)]:
+        raise ValueError(f"images of {shape[1]}x{shape[2]}: height and width must be the same power of two, 16 or more")
+    return shape[1]
 
 
 class Generator(nn.Module):
@@ -91,26 +112,20 @@ class Generator(nn.Module):
     def __init__(self, z_dim: int, shape: tuple[int, ...], width: int):
         super().__init__()
         if len(shape) == 1:
-            self.net = nn.Sequential(
-                nn.Linear(z_dim, width),
-                nn.ReLU(),
-                nn.Linear(width, width),
-                nn.ReLU(),
-                nn.Linear(width, width),
-                nn.ReLU(),
-                nn.Linear(width, *shape),  # [B, 2]
-            )
-            return
-        channels, size, _ = shape
-        w = width * size // 8  # 4 * width for 32x32
-        layers: list[nn.Module] = [nn.Unflatten(1, (z_dim, 1, 1))]
-        layers += [nn.ConvTranspose2d(z_dim, w, 4, bias=False)]  # [B, 4w, 4, 4]
-        while w > width:
+            layers = [nn.Linear(z_dim, width), nn.ReLU()]
+            layers += [nn.Linear(width, width), nn.ReLU()]
+            layers += [nn.Linear(width, width), nn.ReLU()]
+            layers += [nn.Linear(width, *shape)]  # [B, 2]
+        else:
+            channels, size = shape[0], side(shape)
+            w = width * size // 8  # 4 * width for 32x32
+            layers = [nn.Unflatten(1, (z_dim, 1, 1)), nn.ConvTranspose2d(z_dim, w, 4, bias=False)]  # [B, 4w, 4, 4]
+            while w > width:
+                layers += [nn.BatchNorm2d(w), nn.ReLU()]
+                layers += [nn.ConvTranspose2d(w, w // 2, 4, 2, 1, bias=False)]  # [B, 2w, 8, 8], [B, w, 16, 16]
+                w //= 2
             layers += [nn.BatchNorm2d(w), nn.ReLU()]
-            layers += [nn.ConvTranspose2d(w, w // 2, 4, 2, 1, bias=False)]  # [B, 2w, 8, 8], [B, w, 16, 16]
-            w //= 2
-        layers += [nn.BatchNorm2d(w), nn.ReLU()]
-        layers += [nn.ConvTranspose2d(w, channels, 4, 2, 1), nn.Tanh()]  # [B, C, 32, 32]
+            layers += [nn.ConvTranspose2d(w, channels, 4, 2, 1), nn.Tanh()]  # [B, C, 32, 32]
         self.net = nn.Sequential(*layers)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -123,23 +138,17 @@ class Discriminator(nn.Module):
     def __init__(self, shape: tuple[int, ...], width: int):
         super().__init__()
         if len(shape) == 1:
-            self.net = nn.Sequential(
-                nn.Linear(*shape, width),
-                nn.ReLU(),
-                nn.Linear(width, width),
-                nn.ReLU(),
-                nn.Linear(width, width),
-                nn.ReLU(),
-                nn.Linear(width, 1),  # [B, 1]
-            )
-            return
-        channels, size, _ = shape
-        w = width
-        layers = [nn.Conv2d(channels, w, 4, 2, 1), nn.LeakyReLU(0.2)]  # [B, w, 16, 16]
-        while size > 8:
-            layers += [nn.Conv2d(w, 2 * w, 4, 2, 1), nn.LeakyReLU(0.2)]  # [B, 2w, 8, 8], [B, 4w, 4, 4]
-            w, size = 2 * w, size // 2
-        layers += [nn.Conv2d(w, 1, 4), nn.Flatten()]  # [B, 1]
+            layers = [nn.Linear(*shape, width), nn.ReLU()]
+            layers += [nn.Linear(width, width), nn.ReLU()]
+            layers += [nn.Linear(width, width), nn.ReLU()]
+            layers += [nn.Linear(width, 1)]  # [B, 1]
+        else:
+            channels, size, w = shape[0], side(shape), width
+            layers = [nn.Conv2d(channels, w, 4, 2, 1), nn.LeakyReLU(0.2)]  # [B, w, 16, 16]
+            while size > 8:
+                layers += [nn.Conv2d(w, 2 * w, 4, 2, 1), nn.LeakyReLU(0.2)]  # [B, 2w, 8, 8], [B, 4w, 4, 4]
+                w, size = 2 * w, size // 2
+            layers += [nn.Conv2d(w, 1, 4), nn.Flatten()]  # [B, 1]
         self.net = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -167,34 +176,28 @@ def generator_loss(d1_fake: Tensor, d2_fake: Tensor, beta: float = 1.0) -> Tenso
     return beta * log_softplus(d2_fake).mean() - F.softplus(d1_fake).mean()
 
 
-def train(args: Args) -> dict[str, float]:
-    """Trains as args say and returns the last measurements."""
-    from common.data import load_data
-    from common.metrics import evaluate
+def train(args: Args, data=None) -> dict:
+    """Trains as args say, on `data` if given. Returns the last measurements, and the run's folder."""
     from common.run import Run
 
     # setup
-    run = Run(__file__, args)
-    data = load_data(args.dataset, args.data_root, args.image_size, run.device)
+    run = Run(__file__, args, data)
+    data = run.data
 
     # networks
-    z_dim = args.z_dim or (2 if data.shape == (2,) else 64)
-    G = Generator(z_dim, data.shape, args.width).to(run.device, memory_format=torch.channels_last)
-    D1 = Discriminator(data.shape, args.width).to(run.device, memory_format=torch.channels_last)
-    D2 = Discriminator(data.shape, args.width).to(run.device, memory_format=torch.channels_last)
-    run.autocast(G, D1, D2)  # with --amp
+    G = run.prepare(Generator(args.z_dim, data.shape, args.width))
+    D1 = run.prepare(Discriminator(data.shape, args.width))
+    D2 = run.prepare(Discriminator(data.shape, args.width))
     lr = torch.tensor(args.lr, device=run.device)  # a tensor, for a CUDA graph to see it fall
     adam = {"lr": lr, "betas": (args.beta1, args.beta2), "fused": True, "capturable": True}
     g_opt = torch.optim.Adam(G.parameters(), **adam)
     d_opt = torch.optim.Adam([*D1.parameters(), *D2.parameters()], **adam)
-    n = 2500 if data.shape == (2,) else 1000  # samples per measurement, always from the same noise
-    z_fixed = torch.randn(n, z_dim, device=run.device)
 
     # discriminator
     def d_step():
         real = data.sample(run.batch_size)
         with torch.no_grad():
-            fake = G(torch.randn(run.batch_size, z_dim, device=run.device))
+            fake = G(torch.randn(run.batch_size, args.z_dim, device=run.device))
         d1_real, d1_fake, d2_real, d2_fake = D1(real), D1(fake), D2(real), D2(fake)
         d_loss = discriminator1_loss(d1_real, d1_fake, args.alpha) + discriminator2_loss(d2_real, d2_fake, args.beta)
         d_opt.zero_grad()
@@ -204,7 +207,7 @@ def train(args: Args) -> dict[str, float]:
 
     # generator
     def g_step():
-        fake = G(torch.randn(run.batch_size, z_dim, device=run.device))
+        fake = G(torch.randn(run.batch_size, args.z_dim, device=run.device))
         g_loss = generator_loss(D1(fake), D2(fake), args.beta)
         g_opt.zero_grad()
         g_loss.backward(inputs=[*G.parameters()])  # only G learns
@@ -217,28 +220,20 @@ def train(args: Args) -> dict[str, float]:
             numbers = d_step()
         return numbers | g_step()
 
-    @torch.no_grad()
-    def generate():
-        G.eval()
-        fake = torch.cat([G(z) for z in z_fixed.split(500)])
-        G.train()
-        return fake
-
     # loop
-    update = run.graph(update) if data.on_device else update
+    update = run.graph(update)  # one CUDA graph, where that can be
     for step in run.steps(G=G, D1=D1, D2=D2, g_opt=g_opt, d_opt=d_opt):
         if args.lr_decay:
             lr.fill_(args.lr * (1 - (step - 1) / args.steps))
         numbers = update()
-
-        # log
-        if run.due(step):
-            fake = generate()
-            g_grad = nn.utils.get_total_norm([p.grad for p in G.parameters()])
-            run.log(step, {**numbers, "g_grad": g_grad, **evaluate(data, fake)}, data, fake)
-    return run.finish(evaluate(data, generate(), final=True), evaluate(data, data.sample(n), final=True))
+        run.log(step, numbers, G)
+    return run.finish(G)
 
 
 if __name__ == "__main__":
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    train(tyro.cli(Args, description=__doc__.splitlines()[0]))
+    try:
+        from common.args import main
+    except ModuleNotFoundError as missing:
+        sys.exit(f"{missing}: to train, copy common/ beside this file, and pip install -r requirements.txt")
+    main(Args, train, __doc__)

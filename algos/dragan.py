@@ -1,38 +1,44 @@
 """DRAGAN, the GAN with a gradient penalty around the real samples.
 
 Paper       Kodali et al. 2017, On Convergence and Stability of GANs, arXiv 1705.07215
-Objective   D minimises -E log s(D(x)) - E log(1 - s(D(G(z)))) + lambda E (|grad D(x_hat)|_2 - k)^2; s is the
-            sigmoid, D(x) a logit, high = real; x_hat = x + N(0, c I), real samples only
+Objective   D minimises -E log s(D(x)) - E log(1 - s(D(G(z)))) + lambda E (|grad D(x_hat)|_2 - k)^2; s is the sigmoid,
+            D(x) a logit, high = real; x_hat = x + N(0, c I), real samples only
             G minimises -E log s(D(G(z)))
-Remedies    Mode collapse: where D is steep around real samples, G runs to a few of them (the paper's hypothesis: a
-            bad local equilibrium); a D that is smooth there has a gradient to each mode from afar. Not oscillation:
-            the D of p_g = p_data is flat, and this penalty wants slope k (python scripts/pathologies.py dirac).
-Changes     Args.lr, Args.lambda, Args.k, Args.noise, Args.noise_variance, perturb, gradient_penalty,
-            train.discriminator
+Remedies    Mode collapse. Where D is steep around real samples, G runs to a few of them (the paper's hypothesis: a bad
+            local equilibrium). A D with an even slope there shows the way to each mode from afar. Not oscillation: at
+            p_g = p_data the best D is flat, while this penalty wants the slope k (python scripts/pathologies/dirac.py).
+Changes     PRESETS, Args.lambda, Args.k, Args.noise_variance, perturb, gradient_penalty, train.discriminator
 Pitfalls    The penalty is on the logit, not on its sigmoid, and around real samples, not between real and generated
-            ones. c is a variance, in the data's units squared. The paper's c of about 10 makes sense for pixels 0 to
-            255: in [-1, 1] it would drown them; the same is --noise-variance 6e-4. --noise uniform is the official
-            code's: x + alpha 0.5 sd(x) U[0, 1), sd over the whole batch, so not centred (0.125 sd on average).
-            Deviations: lambda 1, c 0.01 and lr 2e-3, for points. lambda is relative to the scale of the data: with the
-            paper's 10, 2 of 11 runs stayed far from some modes, with --beta1 0 --beta2 0.9 none of 5 (results/search).
+            ones. c is a variance, in the data's units squared: the paper's c of about 10 makes sense for pixels from 0
+            to 255, and is 6e-4 in [-1, 1].
+            Deviations: for points lambda 1 (the paper: 10), c 0.01 and lr 2e-3. The official code has uniform noise,
+            which is not centred. G's loss is its; some notes give G the loss of gan.py.
 Expected    python algos/dragan.py
-            coverage 8.0 [8.0, 8.0] (best on the way 8.0), high_quality 0.91 [0.90, 0.93], w1 0.15 [0.12, 0.18]; 95%
-            intervals over 10 seeds, 32 s on one CPU core
-            python algos/dragan.py --dataset grid --width 128
-            coverage 25.0 [25.0, 25.0] (best on the way 25.0), high_quality 0.70 [0.59, 0.80], w1 0.37 [0.28, 0.46]; 95%
-            intervals over 5 seeds, 52 s on one CPU core
+            coverage 8.0 [8.0, 8.0] of 8, sharp 0.91; 10 seeds, 32 s each on one CPU core
+            python algos/dragan.py --dataset grid
+            coverage 25.0 [25.0, 25.0] of 25, sharp 0.70; 5 seeds, 52 s each on one CPU core
 """
 
 import os
 import sys
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 import tyro
 from torch import Tensor
+
+PRESET: Any = None  # a default that --dataset decides:
+PRESETS = {  # images: a starting point, not yet the result of a search
+    "ring": dict(steps=8000, d_steps=1, batch_size=128, lr=2e-3, beta1=0.5, beta2=0.999, z_dim=2, width=64,
+                 lambda_=1.0, noise_variance=0.01),
+    "grid": dict(steps=8000, d_steps=1, batch_size=128, lr=2e-3, beta1=0.5, beta2=0.999, z_dim=2, width=128,
+                 lambda_=1.0, noise_variance=0.01),
+    "images": dict(steps=6000, d_steps=1, batch_size=64, lr=1e-3, beta1=0.5, beta2=0.999, z_dim=64, width=32,
+                   lambda_=10.0, noise_variance=6e-4),
+}  # fmt: skip
 
 
 @dataclass
@@ -41,57 +47,69 @@ class Args:
     dataset: Literal[
         "ring", "grid", "mnist", "fashion_mnist", "stacked_mnist", "cifar10", "cifar100", "celeba", "folder"
     ] = "ring"
-    """data to learn; ring and grid are points in the plane, folder is your own images below --data-root"""
+    """data to learn; ring and grid are points in the plane, folder is your own images in and below --data-root"""
     data_root: str = "data"
     """folder of the data sets, downloaded into it if they are not there"""
     image_size: int = 32
-    """images are brought to this height and width, a power of two"""
+    """height and width that images are brought to: a power of two, 16 or more"""
     seed: int = 1
     """seed of the weights, the data and the noise"""
     device: str = "auto"
     """auto (a GPU if there is one), cpu, cuda, cuda:1, ..."""
     graph: bool = True
-    """on a GPU, replay each update as one CUDA graph"""
+    """on a GPU each update is one CUDA graph; --no-graph runs it line by line"""
     amp: bool = False
     """for images: bfloat16 inside the networks; weights, losses and optimisers stay float32"""
     lr_decay: bool = True
-    """let the learning rate fall linearly to zero over the run"""
+    """the learning rate falls linearly to zero over the run; --no-lr-decay keeps it constant"""
     log_every: int = 200
     """generator updates between two rows of the log, each with a picture"""
     checkpoint_every: int = 1000
     """generator updates between two checkpoints"""
     out: str = "runs"
-    """folder for the folders of the runs"""
+    """where runs are written, each into a folder of its own"""
     resume: bool = False
-    """go on with the newest unfinished run of the same command"""
+    """go on with the newest unfinished run of the same command, or start it"""
     track: bool = False
     """copy numbers and pictures to Weights & Biases"""
+    quiet: bool = False
+    """print nothing but errors"""
 
     # the algorithm
-    steps: int = 8000
+    steps: int = PRESET
     """generator updates"""
-    d_steps: int = 1
+    d_steps: int = PRESET
     """discriminator updates per generator update"""
-    batch_size: int = 128
-    """real samples, and as many generated ones, per update"""
-    lr: float = 2e-3
+    batch_size: int = PRESET
+    """real samples in an update, and as many generated ones"""
+    lr: float = PRESET
     """learning rate of both optimisers"""
-    beta1: float = 0.5
+    beta1: float = PRESET
     """Adam's decay rate of the mean of the gradients"""
-    beta2: float = 0.999
-    """Adam's decay rate of the mean of their squares"""
-    z_dim: int = 0
-    """dimension of the noise z; 0: 2 for points, 64 for images"""
-    width: int = 64
+    beta2: float = PRESET
+    """Adam's decay rate of the mean of the squared gradients"""
+    z_dim: int = PRESET
+    """dimension of the noise z"""
+    width: int = PRESET
     """points: units of each hidden layer; images: channels at half size, doubled at each next halving"""
-    lambda_: Annotated[float, tyro.conf.arg(name="lambda")] = 1.0
+    lambda_: Annotated[float, tyro.conf.arg(name="lambda")] = PRESET
     """weight of the gradient penalty"""
     k: float = 1.0
     """the slope that the penalty asks of D"""
-    noise: Literal["normal", "uniform"] = "normal"
-    """the perturbation: N(0, c I) of the paper, or the official code's, uniform and relative to the data"""
-    noise_variance: float = 0.01
+    noise_variance: float = PRESET
     """the paper's c: variance of the normal perturbation, in the square of the data's units"""
+
+    def __post_init__(self):
+        for name, value in PRESETS.get(self.dataset, PRESETS["images"]).items():
+            if getattr(self, name) is PRESET:
+                setattr(self, name, value)
+
+
+def side(shape: tuple[int, ...]) -> int:
+    """The height of images [C, H, W], which is their width. ValueError if the networks cannot halve and double it."""
+    if shape[1:] not in [(2**n, 2**n) for n in range(4, 12)]:
+        raise ValueError(f"images of {shape[1]}x{shape[2]}: height and width must be the same power of two, 16 or more")
+    return shape[1]
 
 
 class Generator(nn.Module):
@@ -100,26 +118,20 @@ class Generator(nn.Module):
     def __init__(self, z_dim: int, shape: tuple[int, ...], width: int):
         super().__init__()
         if len(shape) == 1:
-            self.net = nn.Sequential(
-                nn.Linear(z_dim, width),
-                nn.ReLU(),
-                nn.Linear(width, width),
-                nn.ReLU(),
-                nn.Linear(width, width),
-                nn.ReLU(),
-                nn.Linear(width, *shape),  # [B, 2]
-            )
-            return
-        channels, size, _ = shape
-        w = width * size // 8  # 4 * width for 32x32
-        layers: list[nn.Module] = [nn.Unflatten(1, (z_dim, 1, 1))]
-        layers += [nn.ConvTranspose2d(z_dim, w, 4, bias=False)]  # [B, 4w, 4, 4]
-        while w > width:
+            layers = [nn.Linear(z_dim, width), nn.ReLU()]
+            layers += [nn.Linear(width, width), nn.ReLU()]
+            layers += [nn.Linear(width, width), nn.ReLU()]
+            layers += [nn.Linear(width, *shape)]  # [B, 2]
+        else:
+            channels, size = shape[0], side(shape)
+            w = width * size // 8  # 4 * width for 32x32
+            layers = [nn.Unflatten(1, (z_dim, 1, 1)), nn.ConvTranspose2d(z_dim, w, 4, bias=False)]  # [B, 4w, 4, 4]
+            while w > width:
+                layers += [nn.BatchNorm2d(w), nn.ReLU()]
+                layers += [nn.ConvTranspose2d(w, w // 2, 4, 2, 1, bias=False)]  # [B, 2w, 8, 8], [B, w, 16, 16]
+                w //= 2
             layers += [nn.BatchNorm2d(w), nn.ReLU()]
-            layers += [nn.ConvTranspose2d(w, w // 2, 4, 2, 1, bias=False)]  # [B, 2w, 8, 8], [B, w, 16, 16]
-            w //= 2
-        layers += [nn.BatchNorm2d(w), nn.ReLU()]
-        layers += [nn.ConvTranspose2d(w, channels, 4, 2, 1), nn.Tanh()]  # [B, C, 32, 32]
+            layers += [nn.ConvTranspose2d(w, channels, 4, 2, 1), nn.Tanh()]  # [B, C, 32, 32]
         self.net = nn.Sequential(*layers)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -132,38 +144,26 @@ class Discriminator(nn.Module):
     def __init__(self, shape: tuple[int, ...], width: int):
         super().__init__()
         if len(shape) == 1:
-            self.net = nn.Sequential(
-                nn.Linear(*shape, width),
-                nn.ReLU(),
-                nn.Linear(width, width),
-                nn.ReLU(),
-                nn.Linear(width, width),
-                nn.ReLU(),
-                nn.Linear(width, 1),  # [B, 1]
-            )
-            return
-        channels, size, _ = shape
-        w = width
-        layers = [nn.Conv2d(channels, w, 4, 2, 1), nn.LeakyReLU(0.2)]  # [B, w, 16, 16]
-        while size > 8:
-            layers += [nn.Conv2d(w, 2 * w, 4, 2, 1), nn.LeakyReLU(0.2)]  # [B, 2w, 8, 8], [B, 4w, 4, 4]
-            w, size = 2 * w, size // 2
-        layers += [nn.Conv2d(w, 1, 4), nn.Flatten()]  # [B, 1]
+            layers = [nn.Linear(*shape, width), nn.ReLU()]
+            layers += [nn.Linear(width, width), nn.ReLU()]
+            layers += [nn.Linear(width, width), nn.ReLU()]
+            layers += [nn.Linear(width, 1)]  # [B, 1]
+        else:
+            channels, size, w = shape[0], side(shape), width
+            layers = [nn.Conv2d(channels, w, 4, 2, 1), nn.LeakyReLU(0.2)]  # [B, w, 16, 16]
+            while size > 8:
+                layers += [nn.Conv2d(w, 2 * w, 4, 2, 1), nn.LeakyReLU(0.2)]  # [B, 2w, 8, 8], [B, 4w, 4, 4]
+                w, size = 2 * w, size // 2
+            layers += [nn.Conv2d(w, 1, 4), nn.Flatten()]  # [B, 1]
         self.net = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x).squeeze(1)
 
 
-def perturb(real: Tensor, noise: str, c: float, mean=lambda sd: sd) -> Tensor:
-    """Samples [B, ...] with noise: normal, x + N(0, c I); uniform, x + alpha 0.5 sd(x) U[0, 1].
-
-    uniform is the official code's: alpha ~ U[0, 1] per sample, U per number, sd of the batch; mean: over the processes.
-    """
-    if noise == "normal":
-        return real + c**0.5 * torch.randn_like(real)
-    alpha = torch.rand(len(real), *[1] * (real.dim() - 1), device=real.device)
-    return real + alpha * 0.5 * mean(real.std()) * torch.rand_like(real)
+def perturb(real: Tensor, c: float) -> Tensor:
+    """x + N(0, c I), for samples x [B, ...]: points near the data."""
+    return real + c**0.5 * torch.randn_like(real)
 
 
 def gradient_penalty(D: nn.Module, x_hat: Tensor, k: float = 1.0) -> Tensor:
@@ -183,35 +183,29 @@ def generator_loss(d_fake: Tensor) -> Tensor:
     return F.softplus(-d_fake).mean()
 
 
-def train(args: Args) -> dict[str, float]:
-    """Trains as args say and returns the last measurements."""
-    from common.data import load_data
-    from common.metrics import evaluate
+def train(args: Args, data=None) -> dict:
+    """Trains as args say, on `data` if given. Returns the last measurements, and the run's folder."""
     from common.run import Run
 
     # setup
-    run = Run(__file__, args)
-    data = load_data(args.dataset, args.data_root, args.image_size, run.device)
+    run = Run(__file__, args, data)
+    data = run.data
 
     # networks
-    z_dim = args.z_dim or (2 if data.shape == (2,) else 64)
-    G = Generator(z_dim, data.shape, args.width).to(run.device, memory_format=torch.channels_last)
-    D = Discriminator(data.shape, args.width).to(run.device, memory_format=torch.channels_last)
-    run.autocast(G, D)  # with --amp
+    G = run.prepare(Generator(args.z_dim, data.shape, args.width))
+    D = run.prepare(Discriminator(data.shape, args.width))
     lr = torch.tensor(args.lr, device=run.device)  # a tensor, for a CUDA graph to see it fall
     adam = {"lr": lr, "betas": (args.beta1, args.beta2), "fused": True, "capturable": True}
     g_opt = torch.optim.Adam(G.parameters(), **adam)
     d_opt = torch.optim.Adam(D.parameters(), **adam)
-    n = 2500 if data.shape == (2,) else 1000  # samples per measurement, always from the same noise
-    z_fixed = torch.randn(n, z_dim, device=run.device)
 
     # discriminator
     def d_step():
         real = data.sample(run.batch_size)
         with torch.no_grad():
-            fake = G(torch.randn(run.batch_size, z_dim, device=run.device))
+            fake = G(torch.randn(run.batch_size, args.z_dim, device=run.device))
         d_real, d_fake = D(real), D(fake)
-        gp = gradient_penalty(D, perturb(real, args.noise, args.noise_variance, mean=run.mean), args.k)
+        gp = gradient_penalty(D, perturb(real, args.noise_variance), args.k)
         d_loss = discriminator_loss(d_real, d_fake) + args.lambda_ * gp
         d_opt.zero_grad()
         d_loss.backward()
@@ -220,7 +214,7 @@ def train(args: Args) -> dict[str, float]:
 
     # generator
     def g_step():
-        fake = G(torch.randn(run.batch_size, z_dim, device=run.device))
+        fake = G(torch.randn(run.batch_size, args.z_dim, device=run.device))
         g_loss = generator_loss(D(fake))
         g_opt.zero_grad()
         g_loss.backward(inputs=[*G.parameters()])  # only G learns
@@ -233,28 +227,20 @@ def train(args: Args) -> dict[str, float]:
             numbers = d_step()
         return numbers | g_step()
 
-    @torch.no_grad()
-    def generate():
-        G.eval()
-        fake = torch.cat([G(z) for z in z_fixed.split(500)])
-        G.train()
-        return fake
-
     # loop
-    update = run.graph(update) if data.on_device else update
+    update = run.graph(update)  # one CUDA graph, where that can be
     for step in run.steps(G=G, D=D, g_opt=g_opt, d_opt=d_opt):
         if args.lr_decay:
             lr.fill_(args.lr * (1 - (step - 1) / args.steps))
         numbers = update()
-
-        # log
-        if run.due(step):
-            fake = generate()
-            g_grad = nn.utils.get_total_norm([p.grad for p in G.parameters()])
-            run.log(step, {**numbers, "g_grad": g_grad, **evaluate(data, fake)}, data, fake)
-    return run.finish(evaluate(data, generate(), final=True), evaluate(data, data.sample(n), final=True))
+        run.log(step, numbers, G)
+    return run.finish(G)
 
 
 if __name__ == "__main__":
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    train(tyro.cli(Args, description=__doc__.splitlines()[0]))
+    try:
+        from common.args import main
+    except ModuleNotFoundError as missing:
+        sys.exit(f"{missing}: to train, copy common/ beside this file, and pip install -r requirements.txt")
+    main(Args, train, __doc__)

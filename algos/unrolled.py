@@ -3,32 +3,36 @@
 Paper       Metz et al. 2017, Unrolled Generative Adversarial Networks, section 2, arXiv 1611.02163
 Objective   D minimises -E log s(D(x)) - E log(1 - s(D(G(z)))); s is the sigmoid, D(x) a logit, high = real
             G minimises E log s(D_K(x)) + E log(1 - s(D_K(G(z)))), D_K = D after K more updates on these samples
-Remedies    Mode collapse and oscillation: if G moves all samples to one mode, D answers within these K steps, and
-            that answer is part of G's gradient (python scripts/pathologies.py oscillation minimax-or-maximin).
-Changes     Args.steps, Args.unroll_steps, unroll, generator_loss, train.generator
-Pitfalls    The gradient goes through D's K steps. K ordinary steps of a copy of D are not that: if G has x, D has y
-            and f = xy, in steps of eta, the slope is then y + K eta x, not y + 2 K eta x. The fakes are not detached;
-            D, its gradients and its Adam stay as they are. G's loss is the whole value, which saturates, real term
-            included: D_K depends on G. On the ring K = 0 (gan.py's loss) found as many modes in a fifth of the time.
+Remedies    Mode collapse, oscillation. If G moves all samples to one mode, D answers within these K updates, and that
+            answer is part of G's gradient (python scripts/pathologies/oscillation.py).
+Changes     PRESETS, Args.unroll_steps, unroll, generator_loss, train.generator
+Pitfalls    Training a copy of D for K steps is not unrolling: for f = xy (G plays x, D plays y, step size eta) it gives
+            the slope y + K eta x; the true one, through all K steps, is y + 2 K eta x. G's loss is
+            the saturating one. Deviations from the official notebook: ReLU (tanh there), z of 2 dimensions (256), batch
+            128 (512), lr 1e-3 falling to zero (D 1e-4, G 1e-3), 3,000 updates (25,000); Adam's root is of v + eps^2.
 Expected    python algos/unrolled.py
-            coverage 7.6 [6.7, 8.0] (best on the way 8.0), high_quality 0.73 [0.69, 0.77], w1 0.45 [0.22, 0.69]; 95%
-            intervals over 10 seeds, 55 s on one CPU core
+            coverage 7.6 [6.7, 8.0] of 8, sharp 0.73; 10 seeds, 55 s each on one CPU core
             python algos/unrolled.py --unroll-steps 0
-            coverage 8.0 [8.0, 8.0] (best on the way 8.0), high_quality 0.62 [0.47, 0.76], w1 0.40 [0.16, 0.64]; 95%
-            intervals over 5 seeds, 10 s on one CPU core
+            coverage 8.0 [8.0, 8.0] of 8, sharp 0.62; 5 seeds, 10 s each on one CPU core
 """
 
 import os
 import sys
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-import tyro
 from torch import Tensor
 from torch.func import functional_call
+
+PRESET: Any = None  # a default that --dataset decides:
+PRESETS = {  # images: a starting point, not yet the result of a search
+    "ring": dict(steps=3000, d_steps=1, batch_size=128, lr=1e-3, beta1=0.5, beta2=0.999, z_dim=2, width=64),
+    "grid": dict(steps=3000, d_steps=1, batch_size=128, lr=1e-3, beta1=0.5, beta2=0.999, z_dim=2, width=128),
+    "images": dict(steps=6000, d_steps=1, batch_size=64, lr=1e-3, beta1=0.5, beta2=0.999, z_dim=64, width=32),
+}
 
 
 @dataclass
@@ -37,51 +41,65 @@ class Args:
     dataset: Literal[
         "ring", "grid", "mnist", "fashion_mnist", "stacked_mnist", "cifar10", "cifar100", "celeba", "folder"
     ] = "ring"
-    """data to learn; ring and grid are points in the plane, folder is your own images below --data-root"""
+    """data to learn; ring and grid are points in the plane, folder is your own images in and below --data-root"""
     data_root: str = "data"
     """folder of the data sets, downloaded into it if they are not there"""
     image_size: int = 32
-    """images are brought to this height and width, a power of two"""
+    """height and width that images are brought to: a power of two, 16 or more"""
     seed: int = 1
     """seed of the weights, the data and the noise"""
     device: str = "auto"
     """auto (a GPU if there is one), cpu, cuda, cuda:1, ..."""
     graph: bool = True
-    """on a GPU, replay each update as one CUDA graph"""
+    """on a GPU each update is one CUDA graph; --no-graph runs it line by line"""
     amp: bool = False
     """for images: bfloat16 inside the networks; weights, losses and optimisers stay float32"""
     lr_decay: bool = True
-    """let the learning rate fall linearly to zero over the run"""
+    """the learning rate falls linearly to zero over the run; --no-lr-decay keeps it constant"""
     log_every: int = 200
     """generator updates between two rows of the log, each with a picture"""
     checkpoint_every: int = 1000
     """generator updates between two checkpoints"""
     out: str = "runs"
-    """folder for the folders of the runs"""
+    """where runs are written, each into a folder of its own"""
     resume: bool = False
-    """go on with the newest unfinished run of the same command"""
+    """go on with the newest unfinished run of the same command, or start it"""
     track: bool = False
     """copy numbers and pictures to Weights & Biases"""
+    quiet: bool = False
+    """print nothing but errors"""
 
     # the algorithm
-    steps: int = 3000
+    steps: int = PRESET
     """generator updates"""
-    d_steps: int = 1
+    d_steps: int = PRESET
     """discriminator updates per generator update"""
-    batch_size: int = 128
-    """real samples, and as many generated ones, per update"""
-    lr: float = 1e-3
+    batch_size: int = PRESET
+    """real samples in an update, and as many generated ones"""
+    lr: float = PRESET
     """learning rate of both optimisers"""
-    beta1: float = 0.5
+    beta1: float = PRESET
     """Adam's decay rate of the mean of the gradients"""
-    beta2: float = 0.999
-    """Adam's decay rate of the mean of their squares"""
-    z_dim: int = 0
-    """dimension of the noise z; 0: 2 for points, 64 for images"""
-    width: int = 64
+    beta2: float = PRESET
+    """Adam's decay rate of the mean of the squared gradients"""
+    z_dim: int = PRESET
+    """dimension of the noise z"""
+    width: int = PRESET
     """points: units of each hidden layer; images: channels at half size, doubled at each next halving"""
     unroll_steps: int = 5
     """discriminator updates that G looks ahead, the paper's K"""
+
+    def __post_init__(self):
+        for name, value in PRESETS.get(self.dataset, PRESETS["images"]).items():
+            if getattr(self, name) is PRESET:
+                setattr(self, name, value)
+
+
+def side(shape: tuple[int, ...]) -> int:
+    """The height of images [C, H, W], which is their width. ValueError if the networks cannot halve and double it."""
+    if shape[1:] not in [(2**n, 2**n) for n in range(4, 12)]:
+        raise ValueError(f"images of {shape[1]}x{shape[2]}: height and width must be the same power of two, 16 or more")
+    return shape[1]
 
 
 class Generator(nn.Module):
@@ -90,26 +108,20 @@ class Generator(nn.Module):
     def __init__(self, z_dim: int, shape: tuple[int, ...], width: int):
         super().__init__()
         if len(shape) == 1:
-            self.net = nn.Sequential(
-                nn.Linear(z_dim, width),
-                nn.ReLU(),
-                nn.Linear(width, width),
-                nn.ReLU(),
-                nn.Linear(width, width),
-                nn.ReLU(),
-                nn.Linear(width, *shape),  # [B, 2]
-            )
-            return
-        channels, size, _ = shape
-        w = width * size // 8  # 4 * width for 32x32
-        layers: list[nn.Module] = [nn.Unflatten(1, (z_dim, 1, 1))]
-        layers += [nn.ConvTranspose2d(z_dim, w, 4, bias=False)]  # [B, 4w, 4, 4]
-        while w > width:
+            layers = [nn.Linear(z_dim, width), nn.ReLU()]
+            layers += [nn.Linear(width, width), nn.ReLU()]
+            layers += [nn.Linear(width, width), nn.ReLU()]
+            layers += [nn.Linear(width, *shape)]  # [B, 2]
+        else:
+            channels, size = shape[0], side(shape)
+            w = width * size // 8  # 4 * width for 32x32
+            layers = [nn.Unflatten(1, (z_dim, 1, 1)), nn.ConvTranspose2d(z_dim, w, 4, bias=False)]  # [B, 4w, 4, 4]
+            while w > width:
+                layers += [nn.BatchNorm2d(w), nn.ReLU()]
+                layers += [nn.ConvTranspose2d(w, w // 2, 4, 2, 1, bias=False)]  # [B, 2w, 8, 8], [B, w, 16, 16]
+                w //= 2
             layers += [nn.BatchNorm2d(w), nn.ReLU()]
-            layers += [nn.ConvTranspose2d(w, w // 2, 4, 2, 1, bias=False)]  # [B, 2w, 8, 8], [B, w, 16, 16]
-            w //= 2
-        layers += [nn.BatchNorm2d(w), nn.ReLU()]
-        layers += [nn.ConvTranspose2d(w, channels, 4, 2, 1), nn.Tanh()]  # [B, C, 32, 32]
+            layers += [nn.ConvTranspose2d(w, channels, 4, 2, 1), nn.Tanh()]  # [B, C, 32, 32]
         self.net = nn.Sequential(*layers)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -122,23 +134,17 @@ class Discriminator(nn.Module):
     def __init__(self, shape: tuple[int, ...], width: int):
         super().__init__()
         if len(shape) == 1:
-            self.net = nn.Sequential(
-                nn.Linear(*shape, width),
-                nn.ReLU(),
-                nn.Linear(width, width),
-                nn.ReLU(),
-                nn.Linear(width, width),
-                nn.ReLU(),
-                nn.Linear(width, 1),  # [B, 1]
-            )
-            return
-        channels, size, _ = shape
-        w = width
-        layers = [nn.Conv2d(channels, w, 4, 2, 1), nn.LeakyReLU(0.2)]  # [B, w, 16, 16]
-        while size > 8:
-            layers += [nn.Conv2d(w, 2 * w, 4, 2, 1), nn.LeakyReLU(0.2)]  # [B, 2w, 8, 8], [B, 4w, 4, 4]
-            w, size = 2 * w, size // 2
-        layers += [nn.Conv2d(w, 1, 4), nn.Flatten()]  # [B, 1]
+            layers = [nn.Linear(*shape, width), nn.ReLU()]
+            layers += [nn.Linear(width, width), nn.ReLU()]
+            layers += [nn.Linear(width, width), nn.ReLU()]
+            layers += [nn.Linear(width, 1)]  # [B, 1]
+        else:
+            channels, size, w = shape[0], side(shape), width
+            layers = [nn.Conv2d(channels, w, 4, 2, 1), nn.LeakyReLU(0.2)]  # [B, w, 16, 16]
+            while size > 8:
+                layers += [nn.Conv2d(w, 2 * w, 4, 2, 1), nn.LeakyReLU(0.2)]  # [B, 2w, 8, 8], [B, 4w, 4, 4]
+                w, size = 2 * w, size // 2
+            layers += [nn.Conv2d(w, 1, 4), nn.Flatten()]  # [B, 1]
         self.net = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -150,24 +156,22 @@ def unroll(D: nn.Module, d_opt: torch.optim.Adam, real: Tensor, fake: Tensor, st
 
     D and d_opt stay as they are. The root is of v + eps^2, as v's has no finite slope at 0. mean: over the processes.
     """
-    shapes = {name: p.shape for name, p in D.named_parameters()}
-    state = [d_opt.state[p] for p in D.parameters()]
-    group, t = d_opt.param_groups[0], state[0]["step"]
-    (beta1, beta2), lr, eps = group["betas"], group["lr"], group["eps"]
+    if not d_opt.state:
+        raise ValueError("unroll goes on from the averages of D's Adam: make a first step with it before")
+    adam, state = d_opt.param_groups[0], [d_opt.state[p] for p in D.parameters()]
+    (beta1, beta2), lr, eps, t = adam["betas"], adam["lr"], adam["eps"], state[0]["step"]
     w = torch.cat([p.flatten() for p in D.parameters()])  # all weights as one vector: few and short operations
-    m = torch.cat([s["exp_avg"].flatten() for s in state])
-    v = torch.cat([s["exp_avg_sq"].flatten() for s in state])
+    m, v = (torch.cat([s[name].flatten() for s in state]) for name in ("exp_avg", "exp_avg_sq"))
 
     def named(w):  # that vector as {name: weight}, for functional_call
-        parts = w.split([shape.numel() for shape in shapes.values()])
-        return {name: part.view(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
+        parts = w.split([p.numel() for p in D.parameters()])
+        return {name: part.view_as(p) for (name, p), part in zip(D.named_parameters(), parts, strict=True)}
 
     for _ in range(steps):
         d_real, d_fake = functional_call(D, named(w), torch.cat([real, fake])).chunk(2)
         (grad,) = torch.autograd.grad(discriminator_loss(d_real, d_fake), w, create_graph=True)
         grad, t = mean(grad), t + 1
-        m = beta1 * m + (1 - beta1) * grad
-        v = beta2 * v + (1 - beta2) * grad.square()
+        m, v = beta1 * m + (1 - beta1) * grad, beta2 * v + (1 - beta2) * grad.square()
         w = w - lr * (m / (1 - beta1**t)) / (v / (1 - beta2**t) + eps**2).sqrt()
     return named(w)
 
@@ -182,33 +186,27 @@ def generator_loss(d_real: Tensor, d_fake: Tensor) -> Tensor:
     return -discriminator_loss(d_real, d_fake)
 
 
-def train(args: Args) -> dict[str, float]:
-    """Trains as args say and returns the last measurements."""
-    from common.data import load_data
-    from common.metrics import evaluate
+def train(args: Args, data=None) -> dict:
+    """Trains as args say, on `data` if given. Returns the last measurements, and the run's folder."""
     from common.run import Run
 
     # setup
-    run = Run(__file__, args)
-    data = load_data(args.dataset, args.data_root, args.image_size, run.device)
+    run = Run(__file__, args, data)
+    data = run.data
 
     # networks
-    z_dim = args.z_dim or (2 if data.shape == (2,) else 64)
-    G = Generator(z_dim, data.shape, args.width).to(run.device, memory_format=torch.channels_last)
-    D = Discriminator(data.shape, args.width).to(run.device, memory_format=torch.channels_last)
-    run.autocast(G, D)  # with --amp
+    G = run.prepare(Generator(args.z_dim, data.shape, args.width))
+    D = run.prepare(Discriminator(data.shape, args.width))
     lr = torch.tensor(args.lr, device=run.device)  # a tensor, for a CUDA graph to see it fall
     adam = {"lr": lr, "betas": (args.beta1, args.beta2), "fused": True, "capturable": True}
     g_opt = torch.optim.Adam(G.parameters(), **adam)
     d_opt = torch.optim.Adam(D.parameters(), **adam)
-    n = 2500 if data.shape == (2,) else 1000  # samples per measurement, always from the same noise
-    z_fixed = torch.randn(n, z_dim, device=run.device)
 
     # discriminator
     def d_step():
         real = data.sample(run.batch_size)
         with torch.no_grad():
-            fake = G(torch.randn(run.batch_size, z_dim, device=run.device))
+            fake = G(torch.randn(run.batch_size, args.z_dim, device=run.device))
         d_real, d_fake = D(real), D(fake)
         d_loss = discriminator_loss(d_real, d_fake)
         d_opt.zero_grad()
@@ -218,7 +216,7 @@ def train(args: Args) -> dict[str, float]:
 
     # generator
     def g_step():
-        fake = G(torch.randn(run.batch_size, z_dim, device=run.device))
+        fake = G(torch.randn(run.batch_size, args.z_dim, device=run.device))
         real = data.sample(run.batch_size)
         weights = unroll(D, d_opt, real, fake, args.unroll_steps, mean=run.mean)
         g_loss = generator_loss(functional_call(D, weights, real), functional_call(D, weights, fake))
@@ -233,28 +231,20 @@ def train(args: Args) -> dict[str, float]:
             numbers = d_step()
         return numbers | g_step()
 
-    @torch.no_grad()
-    def generate():
-        G.eval()
-        fake = torch.cat([G(z) for z in z_fixed.split(500)])
-        G.train()
-        return fake
-
     # loop
-    update = run.graph(update) if data.on_device else update
+    update = run.graph(update)  # one CUDA graph, where that can be
     for step in run.steps(G=G, D=D, g_opt=g_opt, d_opt=d_opt):
         if args.lr_decay:
             lr.fill_(args.lr * (1 - (step - 1) / args.steps))
         numbers = update()
-
-        # log
-        if run.due(step):
-            fake = generate()
-            g_grad = nn.utils.get_total_norm([p.grad for p in G.parameters()])
-            run.log(step, {**numbers, "g_grad": g_grad, **evaluate(data, fake)}, data, fake)
-    return run.finish(evaluate(data, generate(), final=True), evaluate(data, data.sample(n), final=True))
+        run.log(step, numbers, G)
+    return run.finish(G)
 
 
 if __name__ == "__main__":
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    train(tyro.cli(Args, description=__doc__.splitlines()[0]))
+    try:
+        from common.args import main
+    except ModuleNotFoundError as missing:
+        sys.exit(f"{missing}: to train, copy common/ beside this file, and pip install -r requirements.txt")
+    main(Args, train, __doc__)

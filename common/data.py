@@ -1,15 +1,13 @@
 """Data sets that live on the device: no DataLoader, a batch is drawn by index."""
 
-import contextlib
-import hashlib
-import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from common.args import RunError
+from common.folder import folder_images
 from common.processes import WORLD, agree
 
 TORCHVISION = {  # name: (class in torchvision.datasets, where it looks below the data root)
@@ -21,10 +19,6 @@ TORCHVISION = {  # name: (class in torchvision.datasets, where it looks below th
     "celeba": ("CelebA", "celeba"),
 }
 NAMES = ["ring", "grid", *TORCHVISION, "folder"]
-
-
-def cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cleangan"
 
 
 class Points:
@@ -39,11 +33,25 @@ class Points:
     def __init__(self, modes: Tensor, std: float):
         self.modes, self.std = modes, std
 
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+    def sample(self, n: int) -> Tensor:
         """n independent points, [n, 2]."""
         device = self.modes.device
-        mode = torch.randint(len(self.modes), (n,), device=device, generator=generator)
-        return self.modes[mode] + self.std * torch.randn(n, 2, device=device, generator=generator)
+        mode = torch.randint(len(self.modes), (n,), device=device)
+        return self.modes[mode] + self.std * torch.randn(n, 2, device=device)
+
+
+class Cloud:
+    """Points in the plane, sampled with replacement. points: [N, 2]; no modes are known of them."""
+
+    shape = (2,)
+    on_device = True
+
+    def __init__(self, points: Tensor):
+        self.points = points
+
+    def sample(self, n: int) -> Tensor:
+        """n independent points, [n, 2]."""
+        return self.points[torch.randint(len(self.points), (n,), device=self.points.device)]
 
 
 class Images:
@@ -61,10 +69,10 @@ class Images:
         self.device, self.stack, self.on_device = device, stack, fits
         self.shape = (images.shape[1] * stack, *images.shape[2:])
 
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+    def sample(self, n: int) -> Tensor:
         """n independent images, [n, *shape] float32 in [-1, 1] on the device."""
         count, host = n * self.stack, self.images.device
-        index = torch.randint(len(self.images), (count,), device=host, generator=generator)
+        index = torch.randint(len(self.images), (count,), device=host)
         return self.images[index].to(self.device).view(n, *self.shape).float() / 127.5 - 1
 
 
@@ -74,7 +82,7 @@ def load_data(name: str, root: str = "data", image_size: int = 32, device: str |
     ring: 8 Gaussians on a circle of radius 2, sd 0.02. grid: 25 Gaussians, spacing 2, sd 0.05 (Lin et al.
     2018, PacGAN, 1712.04086, table 1, scaled by 2 for the ring). folder: every image below `root`.
     Images come as [C, image_size, image_size]; 28x28 digits are padded to 32x32, not stretched.
-    Bad input ends the program with one line (SystemExit).
+    Raises RunError with one line for bad input.
     """
     device = torch.device(device)
     if name == "ring":
@@ -84,10 +92,12 @@ def load_data(name: str, root: str = "data", image_size: int = 32, device: str |
         line = torch.arange(-4.0, 5.0, 2.0, device=device)
         return Points(torch.cartesian_prod(line, line), std=0.05)
     if name != "folder" and name not in TORCHVISION:
-        raise SystemExit(f"unknown data set {name!r}; there are: {', '.join(NAMES)}")
+        raise RunError(f"unknown data set {name!r}; there are: {', '.join(NAMES)}")
 
     def load() -> Tensor:
-        return _folder(Path(root), image_size) if name == "folder" else torchvision_images(name, root, image_size)[0]
+        return (
+            folder_images(Path(root), image_size) if name == "folder" else torchvision_images(name, root, image_size)[0]
+        )
 
     if WORLD > 1:  # the first process downloads or decodes them, and the others wait
         agree(lambda: load() is None)
@@ -106,15 +116,14 @@ def torchvision_images(name: str, root: str, image_size: int, train: bool = True
     try:
         if name == "celeba":
             kind(root, split="all", download=True)
-            return _folder(Path(root) / folder / "img_align_celeba", image_size), None
+            return folder_images(Path(root) / folder / "img_align_celeba", image_size), None
         part = kind(root, train=train, download=True)
         images, labels = torch.as_tensor(part.data), torch.as_tensor(part.targets)
     except Exception as error:  # many kinds: no network, no gdown, a damaged or foreign file
         reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
-        raise SystemExit(
-            f"{name}: cannot be read from {Path(root) / folder}, nor downloaded there ({reason}).\n"
-            "Put its files there by hand, or name another folder with --data-root; ring and grid need none."
-        ) from None
+        where = f"{name}: cannot be read from {Path(root) / folder}, nor downloaded there ({reason})."
+        hint = "Put its files there by hand, or name another folder with --data-root; ring and grid need none."
+        raise RunError(f"{where}\n{hint}") from None
     images = images.unsqueeze(1) if images.dim() == 3 else images.permute(0, 3, 1, 2)
     if images.shape[-1] == 28:
         images = F.pad(images, (2, 2, 2, 2))
@@ -123,72 +132,64 @@ def torchvision_images(name: str, root: str, image_size: int, train: bool = True
     return images, labels
 
 
-def _folder(root: Path, image_size: int) -> Tensor:
-    """Every image below `root`, cut to a centred square and resized, [N, C, image_size, image_size] uint8.
+class Own:
+    """Somebody's own data: an object with .shape, (2,) or (C, H, W), and .sample(n).
 
-    C is 1 if all of them are greyscale, else 3. They are decoded once, into a file below ~/.cache/cleangan
-    that is memory-mapped from then on; a changed folder makes a new one. Damaged files are named and skipped.
+    sample(n) gives n independent samples, float32 [n, *shape], images in [-1, 1], on any device. A CUDA graph needs it
+    to draw on the run's device, without a copy from the host, and to say so by .on_device = True.
     """
-    from PIL import Image, ImageOps
-    from tqdm import tqdm
 
-    if not root.is_dir():
-        raise SystemExit(f"no folder of images at {root}: name one with --data-root")
-    endings = {ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    seen, files = set(), []
-    for folder, subfolders, names in os.walk(root, followlinks=True):
-        if (real := os.path.realpath(folder)) in seen:  # a link back
-            subfolders.clear()
-            continue
-        seen.add(real)
-        files += [file for file in (Path(folder, name) for name in names) if file.suffix.lower() in endings]
-    if not (files := sorted(file for file in files if file.is_file())):
-        raise SystemExit(f"no images below {root}: nothing there has the ending of a format that Pillow reads")
-    about = [(str(file.relative_to(root)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    key = hashlib.sha256(repr((str(root.resolve()), image_size, about)).encode()).hexdigest()[:16]
-    cache = cache_folder()
-    temporary = cache / f"{key}.{os.getpid()}.tmp"
+    def __init__(self, source, device: torch.device):
+        self.source, self.shape, self.device = source, tuple(source.shape), device
 
-    def mode(file: Path) -> str:
-        with contextlib.suppress(Exception), Image.open(file) as image:
-            return image.mode
-        return "unreadable"
+    def sample(self, n: int) -> Tensor:
+        return self.source.sample(n).to(self.device)
 
-    def decode(file: Path) -> bytes | str:
-        """The pixels in the order [C, H, W], or what is wrong with the file."""
-        try:
-            with Image.open(file) as image:
-                image = ImageOps.exif_transpose(image)
-                if image.mode == "F":
-                    raise ValueError("no range is known of pixels that are floating-point numbers")
-                if image.mode.startswith("I"):  # more than 8 bits, which convert("L") would cut off at 255
-                    image = image.convert("I").point(lambda value: value * (1 / 256))
-                image = image.convert("L" if grey else "RGB")
-                image = ImageOps.fit(image, (image_size, image_size), Image.Resampling.BICUBIC)
-            return b"".join(channel.tobytes() for channel in image.split())
-        except Exception as error:  # a damaged file makes PIL raise nearly anything
-            return f"{str(file)!r}: {error}"
+    def __getattr__(self, name: str):  # modes, std, on_device
+        return getattr(self.source, name)
 
-    if not (found := [*cache.glob(f"{key}-*")]):
-        failed = []
-        try:
-            cache.mkdir(parents=True, exist_ok=True)
-            with open(temporary, "wb") as out, ThreadPoolExecutor() as pool:
-                grey = all(m in ("1", "L", "LA", "unreadable") or m[0] == "I" for m in pool.map(mode, files))
-                for pixels in tqdm(pool.map(decode, files), f"decoding {root}", len(files), disable=None):
-                    failed.append(pixels) if isinstance(pixels, str) else out.write(pixels)
-            count = len(files) - len(failed)
-            if failed:
-                lost = f"{len(failed)} of {len(files)} files below {root} are unreadable and skipped:"
-                print(lost, *failed, sep="\n  ")
-            if not count:
-                raise SystemExit(f"no image below {root} can be read")
-            found = [cache / f"{key}-{count}x{1 if grey else 3}x{image_size}x{image_size}"]
-            os.replace(temporary, found[0])
-        except OSError as error:
-            raise SystemExit(f"cannot write the decoded images to {cache}: {error.strerror}") from None
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-    shape = torch.Size(int(size) for size in found[0].name.split("-")[1].split("x"))
-    return torch.from_file(str(found[0]), size=shape.numel(), dtype=torch.uint8).view(shape)
+
+def own_data(data, device: torch.device):
+    """What train(args, data) takes, as an object with .shape and .sample(n). Raises RunError for other data.
+
+    data: points, a float tensor [N, 2]; images, a uint8 tensor [N, C, H, W], 0 is black; or an object like Own's.
+    """
+    if isinstance(data, Tensor) and data.dim() == 4 and data.dtype == torch.uint8 and len(data):
+        data = Images(data, device)
+    elif (
+        isinstance(data, Tensor)
+        and data.shape[1:] == (2,)
+        and data.is_floating_point()
+        and data.isfinite().all()
+        and len(data)
+    ):
+        data = Cloud(data.to(device, torch.float32))
+    elif isinstance(data, Tensor):
+        raise RunError(
+            f"data is a tensor {tuple(data.shape)} of {data.dtype}: it must be points [N, 2] of finite floats, or "
+            "images [N, C, H, W] of uint8, from 0 to 255, so that their range is known"
+        )
+    elif isinstance(data, Points) and data.modes.device != device:
+        data = Points(data.modes.to(device), data.std)
+    elif isinstance(data, Cloud) and data.points.device != device:
+        data = Cloud(data.points.to(device))
+    elif isinstance(data, Images) and data.device != device:
+        data = Images(data.images, device, data.stack)
+    elif not isinstance(data, Points | Cloud | Images):
+        if not (hasattr(data, "shape") and hasattr(data, "sample")):
+            raise RunError(f"data is a {type(data).__name__}: it must be a tensor, or have .shape and .sample(n)")
+        data = Own(data, device)
+    if data.shape != (2,) and (len(data.shape) != 3 or data.shape[1:] not in [(2**n, 2**n) for n in range(4, 12)]):
+        raise RunError(
+            f"the data have the shape {data.shape}: it must be (2,), or (C, size, size) with size a power of two, "
+            "16 or more: pad or resize images"
+        )
+    return data
+
+
+def fixed_sample(data, n: int) -> Tensor:
+    """n samples, the same at every call; the random numbers of the training go on as if nothing had been drawn."""
+    devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(4_000_000_007)
+        return data.sample(n)

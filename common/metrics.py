@@ -5,20 +5,23 @@ import math
 import torch
 from torch import Tensor
 
+from common.data import fixed_sample
+
 
 def evaluate(data, fake: Tensor, final: bool = False) -> dict[str, float | None]:
     """Measures samples `fake` [n, *data.shape] against the data; equal samples always give equal numbers.
 
-    Points: `mode_statistics`, and with `final` also w1, the exact 1-Wasserstein distance from the first 1,000 to
-    as many real points. Images: swd, the sliced Wasserstein distance to n real images. Neither is zero for a
-    perfect generator, as samples differ: evaluate(data, data.sample(n)) is what an exact sampler scores.
+    Points with known modes: `mode_statistics`. Images, and points without: swd, the sliced Wasserstein distance to n
+    real samples. Points, with `final`: also w1, the exact 1-Wasserstein distance from the first 1,000 to as many real
+    ones. Neither is zero for a perfect generator, as samples differ: evaluate(data, data.sample(n)) is what an exact
+    sampler scores.
     """
-    generator = torch.Generator(fake.device if data.on_device else "cpu").manual_seed(4_000_000_007)
-    real = data.sample(len(fake), generator)
-    if data.shape != (2,):
-        return {"swd": sliced_wasserstein(real, fake)}
-    numbers = mode_statistics(fake, data.modes, data.std)
-    return numbers | {"w1": wasserstein(real[:1000], fake[:1000])} if final else numbers
+    real = fixed_sample(data, len(fake))
+    if hasattr(data, "modes"):
+        numbers = mode_statistics(fake, data.modes, data.std)
+    else:
+        numbers = {"swd": sliced_wasserstein(real, fake)}
+    return numbers | {"w1": wasserstein(real[:1000], fake[:1000])} if final and data.shape == (2,) else numbers
 
 
 def distances(x: Tensor, y: Tensor) -> Tensor:

@@ -6,12 +6,16 @@ Every process has the same weights and its own share of the batch. Gradients are
 DistributedDataParallel is wrong, at times without a word, for penalties and for several backward passes.
 """
 
+import atexit
 import os
+import time
 from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from common.args import RunError
 
 STARTED = dist.is_available() and dist.is_torchelastic_launched()  # by torchrun
 WORLD = int(os.environ["WORLD_SIZE"]) if STARTED else 1  # the number of processes
@@ -26,13 +30,14 @@ def connect(device: str) -> str:
         here = int(os.environ["LOCAL_RANK"])
         if device != "cuda" or here >= torch.cuda.device_count():
             gpus = torch.cuda.device_count()
-            raise SystemExit(
+            raise RunError(
                 f"--device {device}: process {here} needs a GPU of its own, there are {gpus}; say cuda or cpu"
             )
         device = f"cuda:{here}"
         torch.cuda.set_device(device)
     if not dist.is_initialized():  # long, as the first process may have to download or decode the data
         dist.init_process_group("gloo" if device == "cpu" else "nccl", timeout=timedelta(hours=12))
+        atexit.register(disconnect)  # not at the end of a run: the next one in this program needs the others again
     return device
 
 
@@ -65,19 +70,19 @@ def average_gradients(optimizer: torch.optim.Optimizer, *_) -> None:
 
 
 def agree(find):
-    """What find() gives in the first process, for all: also if it ends the program by SystemExit."""
+    """What find() gives in the first process, for all: also if it raises RunError, whose text only the first has."""
     if WORLD == 1:
         return find()
     found = [None]
     if RANK == 0:
         try:
             found = [find()]
-        except SystemExit as end:
-            found = [end]
+        except RunError as error:
+            found = [error]
     dist.broadcast_object_list(found)
     dist.barrier()  # or the first process may be gone before the others know
-    if isinstance(found[0], SystemExit):
-        raise SystemExit(found[0].code if RANK == 0 or isinstance(found[0].code, int) else 1)
+    if isinstance(found[0], RunError):
+        raise found[0] if RANK == 0 else RunError()
     return found[0]
 
 
@@ -107,4 +112,7 @@ def wait() -> None:
 
 def disconnect() -> None:
     if WORLD > 1 and dist.is_initialized():
+        time.sleep(
+            0.2
+        )  # gloo's threads may still hold tensors of the last call; without Python to free them they abort
         dist.destroy_process_group()

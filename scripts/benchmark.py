@@ -1,6 +1,6 @@
 r"""The tables: algorithms x data sets x seeds, each run an ordinary command of an algorithm's file.
 
-    python scripts/benchmark.py quick --jobs 2                    # all twelve files on the ring and the grid
+    python scripts/benchmark.py quick --jobs 2                    # all files on the ring and the grid
     python scripts/benchmark.py pacgan --budget steps=4000        # a paper's protocol at a fraction of its budget
     python scripts/benchmark.py networks --dry-run | xargs -d '\n' -n 1 -P 8 sh -c    # the same runs by other means
 
@@ -15,12 +15,9 @@ the headers and results/CLAIMS.md.
 """
 
 import csv
-import importlib
-import importlib.util
 import json
 import math
 import os
-import re
 import shlex
 import shutil
 import signal
@@ -29,9 +26,8 @@ import subprocess
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -39,12 +35,13 @@ import torch
 import tyro
 from torch import Tensor
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-from common.data import load_data  # noqa: E402
-from common.metrics import evaluate  # noqa: E402
-from common.run import pick_device, read_json  # noqa: E402
-from scripts.evaluate import (  # noqa: E402
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from common.args import RunError
+from common.data import load_data
+from common.metrics import evaluate
+from common.run import pick_device, read_json
+from scripts.lib.command import command
+from scripts.lib.image_metrics import (
     PAIRS,
     STACKED,
     class_statistics,
@@ -57,27 +54,40 @@ from scripts.evaluate import (  # noqa: E402
     stacked_statistics,
     train_classifier,
 )
-from scripts.sample import Trained, fingerprint  # noqa: E402
-from scripts.suites import FIRST_SEED, SUITES, Row, Suite  # noqa: E402
-from scripts.tables import read_rows, table  # noqa: E402
-from scripts.variants import variant  # noqa: E402
+from scripts.lib.statistics import MODES, MODES_OF_POINTS, cell, columns_of, interval, values_of, where
+from scripts.lib.suites import (
+    CONTROLS,
+    EXACT,
+    FIRST_SEED,
+    NOISE,
+    ROOT,
+    SUITES,
+    Row,
+    Suite,
+    budget,
+    deciding,
+    read,
+    settings,
+    settings_key,
+)
+from scripts.lib.tables import table
+from scripts.lib.trained import Trained, fingerprint
+from scripts.lib.variants import module_of, variant
 
 POINTS = ["coverage", "coverage_max", "modes", "high_quality", "js", "reverse_kl", "w1"]
-NOTHING = {"coverage": 0, "coverage_max": 0, "modes": 0, "high_quality": 0, "is": 1, "distance": 0}
-CPUS = ("x86_64", "AMD64", "aarch64", "arm64")  # what environment() calls a device that is no GPU
 IMAGES = 10_000  # samples for the numbers of images
 
 
 @dataclass
 class Args:
     suites: tyro.conf.Positional[tuple[str, ...]]
-    """names of scripts/suites.py: quick, networks, ..."""
+    """names of suites in scripts/lib/suites.py: quick, networks, ..."""
     jobs: int = 1
     """runs at a time, each with one thread on a CPU; on a GPU several share it"""
     seeds: int = 0
     """at most so many seeds per row; 0: as many as the suite says"""
     budget: tuple[str, ...] = ()
-    """flags for all rows instead of theirs, to run a fraction: steps=1000 width=16"""
+    """flags that all rows get instead of their own, to run a fraction of a protocol: steps=1000 width=16"""
     dry_run: bool = False
     """print the commands and run nothing"""
     data_root: str = "data"
@@ -85,7 +95,7 @@ class Args:
     device: str = "auto"
     """auto (a GPU if there is one), cpu, cuda, cuda:1, ..."""
     out: str = "runs/benchmark"
-    """folder for the folders of the runs"""
+    """where the folders of the runs are written"""
 
 
 @dataclass(frozen=True)
@@ -127,39 +137,6 @@ class Job:
             if same and (folder / "result.json").exists():
                 return folder
         return None
-
-
-PLACES = ("seed", "data_root", "out", "device", "resume", "track")
-
-
-@cache
-def module_of(command: str):
-    """The module of the file that a command starts with."""
-    file = shlex.split(command)[0].removesuffix(".py")
-    if file.startswith("algos/"):
-        return importlib.import_module(file.replace("/", "."))
-    variant(*Path(file).name.split("-", 1))
-    spec = importlib.util.spec_from_file_location(Path(file).name.replace("-", "_"), ROOT / f"{file}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def deciding(args: dict) -> dict:
-    """The arguments that decide the numbers, but the seed; an option that is off counts as one that is not there."""
-    return {name: value for name, value in args.items() if name not in PLACES and value not in (False, 0, "")}
-
-
-@cache
-def settings(command: str) -> dict:
-    """The deciding arguments of a command."""
-    return deciding(asdict(tyro.cli(module_of(command).Args, args=shlex.split(command)[1:])))
-
-
-def settings_key(command: str) -> str:
-    """A fingerprint of `settings`, by which results are noticed that another default has made stale."""
-    return fingerprint(json.dumps(settings(command)))[:8]
 
 
 # running ------------------------------------------------------------------------------------------------------------
@@ -228,7 +205,8 @@ def run_all(jobs: list[Job], at_a_time: int) -> None:
             for process in list(running):
                 process.terminate()  # it writes a checkpoint and ends
             pool.shutdown(cancel_futures=True)
-            raise SystemExit("interrupted: the same command goes on from here") from None
+            print("interrupted: the same command goes on from here", file=sys.stderr)
+            raise
         finally:
             signal.signal(signal.SIGTERM, old)
 
@@ -237,7 +215,7 @@ def run_all(jobs: list[Job], at_a_time: int) -> None:
 
 
 def measure_images(images: Tensor, real: Tensor, stacked: bool, net, device: torch.device) -> dict:
-    """Numbers of images [n, C, S, S], uint8, by scripts/evaluate.py without torch-fidelity."""
+    """Numbers of images [n, C, S, S], uint8, those of scripts/evaluate.py that need no torch-fidelity."""
     numbers = pair_statistics(images[:PAIRS].to(device), real[:PAIRS].to(device))
     if stacked:
         return numbers | stacked_statistics(predict(net, images.flatten(0, 1)[:, None], device).view(-1, 3, 10))
@@ -251,7 +229,7 @@ def image_set(dataset: str, root: str, device: torch.device):
     data = load_data(dataset, str(ROOT / root), 32, torch.device("cpu"))
     stacked = data.stack > 1
     real, others = real_images(data, STACKED if stacked else IMAGES, 1)
-    net, _, name = train_classifier("mnist" if stacked else dataset, str(ROOT / root), 32, device)
+    net, _, name = train_classifier(dataset.removeprefix("stacked_"), str(ROOT / root), 32, device)
     return real, others[: len(real)], stacked, net, name
 
 
@@ -261,7 +239,7 @@ def of_images(job: Job, folder: Path) -> dict:
     real, _, stacked, net, name = image_set(job.row.dataset, job.args.data_root, device)
     run = Trained(folder, device, module_of(job.command))
     key = {"checkpoint": run.fingerprint, "classifier": name, "reference": fingerprint(real.numpy().tobytes())}
-    key |= {"code": fingerprint((ROOT / "scripts" / "evaluate.py").read_text()), "device": device.type}
+    key |= {"code": fingerprint((ROOT / "scripts" / "lib" / "image_metrics.py").read_text()), "device": device.type}
     return remembered(
         folder / "benchmark.json",
         key,
@@ -281,23 +259,23 @@ def finished(job: Job, folder: Path) -> dict:
     return numbers | {"seconds": round(result["seconds"]), "device": config["device"], "torch": config["torch"]}
 
 
-EXACT, NOISE = CONTROLS = ("exact sampler", "uniform noise")
+@cache
+def controls_of_points(dataset: str) -> dict[str, list[dict]]:
+    """The numbers of ten times 2,500 points: of the data themselves, and uniform in the square around the modes."""
+    data, found = load_data(dataset), {name: [] for name in CONTROLS}
+    edge = data.modes.abs().max() + 3 * data.std
+    for seed in range(10):
+        torch.manual_seed(seed)
+        samples = {EXACT: data.sample(2500), NOISE: edge * (2 * torch.rand(2500, 2) - 1)}
+        for name, points in samples.items():
+            found[name].append(evaluate(data, points, final=True))
+    return found
 
 
 def controls(dataset: str, args: Args) -> dict[str, list[dict]]:
-    """The numbers of samples of the data itself, and for points of uniform ones from the square around the modes.
-
-    Of points ten times 2,500, of images once as many as of a run.
-    """
+    """The numbers of samples that no run made: of the data themselves, and of points of uniform noise."""
     if dataset in MODES_OF_POINTS:
-        data, found = load_data(dataset, "", 32, torch.device("cpu")), {name: [] for name in CONTROLS}
-        edge = data.modes.abs().max() + 3 * data.std
-        for seed in range(10):
-            torch.manual_seed(seed)
-            samples = {EXACT: data.sample(2500), NOISE: edge * (2 * torch.rand(2500, 2) - 1)}
-            for name, points in samples.items():
-                found[name].append(evaluate(data, points, final=True))
-        return found
+        return controls_of_points(dataset)
     device = exact_device(args.device)
     real, others, stacked, net, _ = image_set(dataset, args.data_root, device)
     return {EXACT: [measure_images(others, real, stacked, net, device)]}
@@ -321,77 +299,7 @@ def collect(suite: Suite, jobs: list[Job]) -> list[dict]:
     return rows
 
 
-# statistics and tables ----------------------------------------------------------------------------------------------
-
-
-def interval(values: list[float]) -> tuple[float, float]:
-    """Mean and half width of its 95 % interval by Student's t; the half width of one value is infinite."""
-    from scipy.special import stdtrit
-
-    n = len(values)
-    if n < 2:
-        return values[0], math.inf
-    return statistics.mean(values), float(stdtrit(n - 1, 0.975)) * statistics.stdev(values) / math.sqrt(n)
-
-
-def values_of(rows: Iterable[dict], name: str) -> list[float]:
-    """The numbers of a column of runs.csv.
-
-    A diverged run counts as nothing covered (its distances are left out), one that failed for another reason not at
-    all. Without a sharp sample reverse_kl has no value, and counts as if all were at one mode.
-    """
-    found = []
-    for row in rows:
-        number = row.get(name)
-        if row["status"].startswith("diverged"):
-            number = NOTHING.get(name)
-        missing = number in (None, "") and not row["status"].startswith("failed")
-        if missing and name == "reverse_kl" and row["dataset"] in MODES:
-            number = math.log(MODES[row["dataset"]])
-        if number not in (None, ""):
-            found.append(float(number))
-    return found
-
-
-POINT_COLUMNS = {"coverage": 1, "modes": 1, "high_quality": 2, "js": 3, "reverse_kl": 2, "w1": 2}  # digits
-IMAGE_COLUMNS = {"modes": 0, "reverse_kl": 2, "is": 2, "missing": 1, "unsure": 2, "distance": 2, "duplicates": 3}
-IMAGE_COLUMNS |= {"swd": 3}
-MODES_OF_POINTS = {"ring": 8, "grid": 25}
-MODES = MODES_OF_POINTS | {"stacked_mnist": 1000}
-
-
-def columns_of(dataset: str) -> dict[str, int]:
-    return POINT_COLUMNS if dataset in MODES_OF_POINTS else IMAGE_COLUMNS
-
-
-def cell(rows: list[dict], column: str) -> str:
-    """`mean [low, high]` of a column, the interval cut at what is possible; `-` if there is no number."""
-    values = values_of(rows, column)
-    if not values:
-        return "-"
-    digits = columns_of(rows[0]["dataset"])[column]
-    most = {"high_quality": 1.0, "unsure": 1.0, "duplicates": 1.0}.get(column, math.inf)
-    if column in ("coverage", "modes"):
-        most = MODES[rows[0]["dataset"]]
-    mean, half = interval(values)
-    low, high = max(mean - half, 0), min(mean + half, most)
-    return f"{mean:.{digits}f}" + (f" [{low:.{digits}f}, {high:.{digits}f}]" if half < math.inf else "")
-
-
-def where(rows: list[dict]) -> str:
-    """What the runs ran on."""
-    devices = sorted({row["device"] for row in rows if row.get("device")})
-    return " or ".join("one CPU core" if device in CPUS else f"one {device}" for device in devices)
-
-
-def budget(suite: Suite, rows: list[dict]) -> dict[str, str]:
-    """The flags with which a suite was run instead of its own: those of --budget."""
-    found = {}
-    for row in suite.rows:
-        for ran in (this["command"] for this in rows if (this["label"], this["dataset"]) == (row.label, row.dataset)):
-            words = [set(re.split(" (?=--)", command)) for command in (ran, row.command())]
-            found |= dict((word.removeprefix("--").split(" ") + [""])[:2] for word in sorted(words[0] - words[1]))
-    return found
+# tables -------------------------------------------------------------------------------------------------------------
 
 
 def page(name: str, suite: Suite, rows: list[dict]) -> str:
@@ -438,25 +346,21 @@ def page(name: str, suite: Suite, rows: list[dict]) -> str:
 
 def panels(count: int, width: float, height: float, columns: int):
     """A figure with so many axes, and lines of `columns`."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     columns = min(columns, count)
     lines = math.ceil(count / columns)
-    figure, axes = plt.subplots(lines, columns, figsize=(width * columns, height * lines), squeeze=False)
+    figure = Figure(figsize=(width * columns, height * lines))
+    axes = figure.subplots(lines, columns, squeeze=False)
     for ax in axes.flat[count:]:
         ax.axis("off")
     return figure, axes.flat[:count]
 
 
 def save(figure, path: Path) -> None:
-    import matplotlib.pyplot as plt
-
     figure.tight_layout()
     figure.savefig(path, dpi=100)
-    plt.close(figure)
+    print(path)
 
 
 def draw_samples(runs: dict[Row, list[tuple[Job, Path]]], path: Path) -> None:
@@ -485,8 +389,8 @@ def draw_samples(runs: dict[Row, list[tuple[Job, Path]]], path: Path) -> None:
         if row.dataset not in MODES_OF_POINTS:
             ax.imshow(Image.open(max((folder / "samples").glob("*.png"))), cmap="gray")
             continue
-        data = load_data(row.dataset, "", 32, torch.device("cpu"))
-        run = Trained(folder, torch.device("cpu"), module_of(job.command))
+        data = load_data(row.dataset)
+        run = Trained(folder, "cpu", module_of(job.command))
         points = run.sample(run.latents(2500, 1))
         share = torch.bincount(torch.cdist(points, data.modes).argmin(1), minlength=len(data.modes)) / len(points)
         colors = ["seagreen" if found else "crimson" for found in share >= 0.1 / len(data.modes)]
@@ -531,7 +435,7 @@ def draw(name: str, jobs: list[Job], folder: Path) -> None:
         draw_curves(here, folder / f"curves-{dataset}.png")
     for row, ((_, path), *_) in runs.items() if name == "quick" else ():
         if row.dataset == "ring":
-            shutil.copy(path / "training.gif", folder / f"{row.algo}-ring.gif")
+            print(shutil.copy(path / "training.gif", folder / f"{row.algo}-ring.gif"))
 
 
 # the command --------------------------------------------------------------------------------------------------------
@@ -571,19 +475,13 @@ def runs_of(rows: list[dict]) -> set[tuple]:
     return {(row["label"], row["dataset"], row["settings"], str(row["seed"])) for row in rows if row.get("settings")}
 
 
-def read(name: str, folder: Path | None = None) -> list[dict]:
-    """The rows of a suite's runs.csv; none if there is no such file."""
-    path = (folder or ROOT / "results" / name) / "runs.csv"
-    return read_rows(path) if path.exists() else []
-
-
 def main(args: Args) -> None:
     if unknown := [name for name in args.suites if name not in SUITES]:
-        raise SystemExit(f"no such suite: {', '.join(unknown)}; there are {', '.join(SUITES)}")
+        raise RunError(f"no such suite: {', '.join(unknown)}; there are {', '.join(SUITES)}")
     if not args.suites:
-        raise SystemExit(f"which suite? there are {', '.join(SUITES)}")
+        raise RunError(f"which suite? there are {', '.join(SUITES)}")
     if args.jobs < 1 or args.seeds < 0 or not all("=" in flag for flag in args.budget):
-        raise SystemExit("--jobs must be 1 or more, --seeds not negative, --budget like steps=1000 width=16")
+        raise RunError("--jobs must be 1 or more, --seeds not negative, --budget like steps=1000 width=16")
     jobs = {name: jobs_of(SUITES[name], args) for name in args.suites}
     everything = [job for these in jobs.values() for job in these if job.seed < FIRST_SEED + (args.seeds or 1000)]
     if args.dry_run:
@@ -598,4 +496,4 @@ def main(args: Args) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args, description=__doc__.splitlines()[0]))
+    command(main, Args, __doc__)

@@ -23,6 +23,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 from unittest import mock
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: times of one core
@@ -34,19 +35,21 @@ from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from tqdm import tqdm
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-from common.run import environment, pick_device  # noqa: E402
-from scripts.speed import RESULTS, device_name, inside, keep, noise, ratio, seconds  # noqa: E402
-from scripts.tables import short, table  # noqa: E402
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from common.args import RunError
+from common.device import environment, pick_device
+from scripts.lib.command import command
+from scripts.lib.inside import settings_of
+from scripts.lib.tables import short, table
+from scripts.speed import RESULTS, device_name, keep, noise, opened, ratio, seconds
 
 
 @dataclass
 class Args:
-    folder: tyro.conf.Positional[str]
-    """folder with the clones"""
+    folder: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
+    """folder with the clones of the other repositories"""
     rounds: int = 7
-    """blocks per script; the median counts"""
+    """how often each script and each of our files is timed, in turn; the median counts"""
     device: str = "auto"
     """auto (a GPU if there is one), cpu, cuda, cuda:1, ..."""
 
@@ -153,7 +156,7 @@ def running(path: Path, flags: list[str], names: tuple[str, str, str]):
     Yields a function that lets it go on until G's next update is done, and its G and D. What it prints goes nowhere,
     what it writes to a temporary folder, and its DataLoader has no workers, as their time would not be this process's.
     PyTorch's global settings are its own while it runs.
-    Raises SystemExit if the script ends or fails.
+    Raises RunError if the script ends or fails.
     """
     import torchvision
 
@@ -188,7 +191,7 @@ def running(path: Path, flags: list[str], names: tuple[str, str, str]):
         flags_of_script = global_flags()
         set_global_flags(ours)
         if ends:
-            raise SystemExit(f"{path} {ends[0]}")
+            raise RunError(f"{path} {ends[0]}")
 
     def images(size, channels):
         return lambda *_, transform, **__: Noise(size, channels, transform)
@@ -212,7 +215,7 @@ def running(path: Path, flags: list[str], names: tuple[str, str, str]):
         stack.enter_context(patch(torch.utils.data, "DataLoader", loader))
         for dataset, place in [("MNIST", (28, 1)), ("FashionMNIST", (28, 1)), ("CIFAR10", (32, 3))]:
             stack.enter_context(patch(torchvision.datasets, dataset, images(*place)))
-        stack.enter_context(patch(Tensor, "view", Tensor.reshape))  # for ours: view wants channels first
+        stack.enter_context(patch(Tensor, "view", Tensor.reshape))  # as ours have channels last, which view refuses
         stack.callback(register_optimizer_step_post_hook(stepped).remove)
         thread.start()
         try:
@@ -242,12 +245,13 @@ class Borrowed(nn.Module):
         return self.network(x.unflatten(1, self.noise)) if self.noise else self.network(x).flatten()
 
 
-def ours(case: Case, G: nn.Module, D: nn.Module, device: torch.device, changes: list[str] = (), **args) -> Callable:
-    """The update of our file with changes of scripts/variants.py, on copies of the peer's networks."""
+def ours(case: Case, G: nn.Module, D: nn.Module, device: torch.device, changes: list[str] = (), **args) -> dict:
+    """The local variables of our train() with changes of scripts/lib/variants.py, on copies of the peer's networks."""
     channels, size, _ = case.shape
     args |= {"dataset": f"{size}x{size}x{channels}", "batch_size": BATCH, "d_steps": case.d_steps, "graph": True}
     args |= {"z_dim": case.noise[0], "device": str(device)}
-    return inside(case.algo, changes, networks=(Borrowed(G, case.noise), Borrowed(D)), **args)["update"]
+    with mock.patch("common.run.own_data", lambda data, _: data):  # of any size: only our networks need a power of two
+        return opened(case.algo, changes, networks=(Borrowed(G, case.noise), Borrowed(D)), **args)
 
 
 def measure(case: Case, folder: Path, device: torch.device, rounds: int) -> dict:
@@ -258,12 +262,14 @@ def measure(case: Case, folder: Path, device: torch.device, rounds: int) -> dict
     times: dict[str, list[float]] = defaultdict(list)
     for _ in range(rounds):
         with running(path, flags, case.names) as (theirs, G, D):
-            ways = {"theirs": theirs, "ours": ours(case, G, D, device), "amp": ours(case, G, D, device, amp=True)}
+            runs = {"ours": ours(case, G, D, device), "amp": ours(case, G, D, device, amp=True)}
             if case.one_pass:
-                ways["one pass"] = ours(case, G, D, device, ["one_pass"])
-                ways["one pass, amp"] = ours(case, G, D, device, ["one_pass"], amp=True)
-            for name, found in seconds(ways, device, 1, block=1).items():
-                times[name] += found
+                runs["one pass"] = ours(case, G, D, device, ["one_pass"])
+                runs["one pass, amp"] = ours(case, G, D, device, ["one_pass"], amp=True)
+            ways = {"theirs": theirs} | {name: local["update"] for name, local in runs.items()}
+            with settings_of(runs["ours"]):  # theirs sets its own
+                for name, found in seconds(ways, device, 1, block=1).items():
+                    times[name] += found
     git = ["git", "-C", path.parent, "rev-parse", "--short", "HEAD"]
     row = {"script": case.script, "flags": case.flags, "algo": case.algo, "shape": "x".join(map(str, case.shape))}
     row |= {f"{name} ms": 1e3 * statistics.median(found) for name, found in times.items()}
@@ -277,10 +283,6 @@ process. The scripts with numbers under "one pass of G" train both players on th
 ours draw new ones for G's step, as in algorithm 1 of Goodfellow et al. 2014; there our file is changed to do the same.
 Times: of the process, medians over the rounds; times as fast: medians of the rounds' ratios. PyTorch-GAN's dragan.py
 and began.py end with an error in their first update."""
-
-COMMAND = """
-    python scripts/peers.py ../peers
-""".strip("\n")
 ONE_PASS = {"one pass": "one pass of G", "one pass, amp": "one pass of G, with --amp"}
 WAYS = {"ours": "ours", "amp": "with --amp"} | ONE_PASS
 
@@ -301,11 +303,11 @@ def main(args: Args) -> None:
     device = pick_device(args.device)
     folder = Path(args.folder).resolve()
     if missing := sorted({str(folder / c.script) for c in CASES if not (folder / c.script).exists()}):
-        raise SystemExit("not there: " + ", ".join(missing))
+        raise RunError("not there: " + ", ".join(missing))
     if args.rounds < 1:
-        raise SystemExit("--rounds must be 1 or more")
+        raise RunError("--rounds must be 1 or more")
     if device.type == "cpu" and torch.cuda.is_available():
-        raise SystemExit("--device cpu: the scripts take a GPU where there is one; CUDA_VISIBLE_DEVICES= hides it")
+        raise RunError("--device cpu: the scripts take a GPU where there is one; CUDA_VISIBLE_DEVICES= hides it")
     name = device_name(device)
     out = RESULTS / re.sub(r"\W+", "-", name.lower()).strip("-")
     made = environment(device)
@@ -313,10 +315,19 @@ def main(args: Args) -> None:
         row = measure(case, folder, device, args.rounds)
         rows = keep(out / "peers.csv", [row | {"torch": made["torch"], "git": made["git"]}])
     facts = f"{name}; torch {made['torch']}, Python {made['python']}, revision {made['git']}."
-    text = ["# Speed: beside other people's scripts", "", COMMAND, "", facts, "", ABOUT, ""]
+    text = [
+        "# Speed: beside other people's scripts",
+        "",
+        "    python scripts/peers.py ../peers",
+        "",
+        facts,
+        "",
+        ABOUT,
+        "",
+    ]
     (out / "peers.md").write_text("\n".join([*text, *page(rows)]).rstrip() + "\n")
-    print("\n".join(page(rows)))
+    print("\n".join(page(rows)), f"written to {out}", sep="\n")
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args, description=__doc__.splitlines()[0]))
+    command(main, Args, __doc__)

@@ -1,9 +1,10 @@
-"""Puts the numbers of results/ where people read them: the README, the headers' Expected, results/CLAIMS.md.
+"""Puts the numbers of results/ where people read them: the pages, the headers' Expected, results/CLAIMS.md.
 
     python scripts/report.py            # writes
     python scripts/report.py --check    # only says what is stale, and then ends with status 1
 
-All from the runs.csv of the suites, which scripts/benchmark.py writes.
+All from the runs.csv of the suites, which scripts/benchmark.py writes, and from the tables of scripts/speed.py and
+scripts/peers.py. On a page it renews what stands between `<!-- NAME: scripts/report.py -->` and `<!-- end of NAME -->`.
 """
 
 import ast
@@ -14,57 +15,25 @@ import re
 import shlex
 import statistics
 import sys
-import textwrap
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
-import tyro
-
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-from scripts.benchmark import (  # noqa: E402
-    CONTROLS,
-    MODES,
-    NOISE,
-    budget,
-    cell,
-    columns_of,
-    read,
-    settings_key,
-    values_of,
-    where,
-)
-from scripts.claims import CLAIMS, Claim, difference, verdict  # noqa: E402
-from scripts.suites import ALGOS, SUITES  # noqa: E402
-from scripts.tables import read_rows, short, table  # noqa: E402
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from common.args import RunError
+from scripts.lib.claims import CLAIMS, Claim
+from scripts.lib.command import command
+from scripts.lib.headers import ALGOS, INDENT, entries, paper, remedies
+from scripts.lib.statistics import MODES, cell, columns_of, difference, values_of, verdict, where
+from scripts.lib.suites import CONTROLS, NOISE, ROOT, SUITES, budget, read, settings_key
+from scripts.lib.tables import read_rows, short, table
 
 
 @dataclass
 class Args:
     check: bool = False
     """write nothing, say what is stale"""
-
-
-ARXIV = "https://arxiv.org/abs/"
-FILES = {  # paper, its address, the failure that the file remedies
-    "nsgan": ("Goodfellow et al. 2014, section 3", f"{ARXIV}1406.2661", "vanishing gradient"),
-    "gan": ("Goodfellow et al. 2014, eq. 1", f"{ARXIV}1406.2661", "none: its loss saturates"),
-    "lsgan": ("Mao et al. 2017", f"{ARXIV}1611.04076", "vanishing gradient"),
-    "wgan": ("Arjovsky et al. 2017", f"{ARXIV}1701.07875", "vanishing gradient, mode collapse"),
-    "wgan_gp": ("Gulrajani et al. 2017", f"{ARXIV}1704.00028", "vanishing gradient, mode collapse"),
-    "dragan": ("Kodali et al. 2017", f"{ARXIV}1705.07215", "mode collapse"),
-    "pacgan": ("Lin et al. 2018", f"{ARXIV}1712.04086", "mode collapse"),
-    "unrolled": ("Metz et al. 2017", f"{ARXIV}1611.02163", "mode collapse, oscillation"),
-    "d2gan": ("Nguyen et al. 2017", f"{ARXIV}1709.03831", "mode collapse"),
-    "dual_d_selu": (
-        "Zhang, Li & Yu 2018",
-        "https://doi.org/10.1145/3283254.3283282",
-        "vanishing gradient, mode collapse",
-    ),
-    "mlegan": ("Goodfellow 2014", f"{ARXIV}1412.6515", "mode collapse (in theory)"),
-    "began": ("Berthelot et al. 2017", f"{ARXIV}1703.10717", "a discriminator that wins"),
-}
 
 
 @cache
@@ -76,12 +45,20 @@ def rows_of(suite: str, dataset: str, label: str) -> list[dict]:
     return [row for row in results(suite) if row["label"] == label and row["dataset"] == dataset]
 
 
+def average(rows: list[dict], column: str) -> float:
+    return statistics.mean(values_of(rows, column))
+
+
+def seconds_of(rows: list[dict]) -> str:
+    return f"{statistics.median(values_of(rows, 'seconds')):.0f}"
+
+
 # the headers --------------------------------------------------------------------------------------------------------
 
 
 def commands(text: str) -> list[str]:
     """The commands under Expected in the header of a file of algos/."""
-    return re.findall(r"python (algos/.*)", ast.get_docstring(ast.parse(text)).split("\nExpected")[1])
+    return re.findall(r"^python (algos/.*)", entries(text)["Expected"], re.MULTILINE)
 
 
 def sentence(command: str) -> str:
@@ -93,26 +70,20 @@ def sentence(command: str) -> str:
             continue
         if len(values_of(rows, "seconds")) < len(rows):
             raise LookupError(f"some runs of `python {command}` failed: its header cannot quote them")
-        seconds = statistics.median(values_of(rows, "seconds"))
-        end = f"95% intervals over {len(rows)} seeds, {seconds:.0f} s on {where(rows)}"
+        end = f"{len(rows)} seeds, {seconds_of(rows)} s each on {where(rows)}"
         if not values_of(rows, "coverage"):
             return f"swd {cell(rows, 'swd')}, distance {cell(rows, 'distance')}; {end}"
-        best = statistics.mean(values_of(rows, "coverage_max"))
-        return (
-            f"coverage {cell(rows, 'coverage')} (best on the way {best:.1f}), high_quality "
-            f"{cell(rows, 'high_quality')}, w1 {cell(rows, 'w1')}; {end}"
-        )
+        modes = f"{cell(rows, 'coverage')} of {MODES[rows[0]['dataset']]}"
+        return f"coverage {modes}, sharp {average(rows, 'high_quality'):.2f}; {end}"
     raise LookupError(f"no suite has run `python {command}` as its defaults are now: scripts/benchmark.py")
 
 
 def with_expected(text: str) -> str:
-    """A file of algos/ with its header's Expected as the results are."""
+    """A file of algos/ with its header's Expected as the results are: two lines for each command."""
     head, rest = text.split("\nExpected", 1)
-    lines = []
-    for command in commands(text):
-        lines += textwrap.wrap(f"python {command}", 108) + textwrap.wrap(sentence(command), 108)
-    expected = "\n".join(f"            {line}" for line in lines).removeprefix(" " * 12)
-    return f'{head}\nExpected    {expected}\n"""{rest.split(chr(34) * 3, 1)[1]}'
+    lines = [line for found in commands(text) for line in (f"python {found}", sentence(found))]
+    expected = "\n".join(" " * INDENT + line for line in lines).strip()
+    return f'{head}\n{"Expected":{INDENT}}{expected}\n"""{rest.split(chr(34) * 3, 1)[1]}'
 
 
 # results/CLAIMS.md --------------------------------------------------------------------------------------------------
@@ -198,8 +169,9 @@ def claims_page() -> str:
         "# Claims",
         "",
         "What papers and lecture notes say, held against the tables in this folder. Made by `python scripts/report.py` "
-        "from the rows in each suite's runs.csv; the claims and their tests are in "
-        f"[`scripts/claims.py`](../scripts/claims.py). {summary(verdicts)}",
+        "from the rows in each suite's runs.csv. [`scripts/lib/claims.py`](../scripts/lib/claims.py) has the claims, "
+        "[`scripts/lib/statistics.py`](../scripts/lib/statistics.py) the rule of the verdicts. "
+        f"{summary(verdicts)}",
         "",
         "`difference` is signed so that positive is as claimed; in brackets its 95 % interval over the seeds (Welch's "
         "t). *Replicates*: the interval is above 0. *Does not*: it is below 0; or below what was published (by two "
@@ -216,40 +188,96 @@ def claims_page() -> str:
     return "\n".join(lines)
 
 
-# the README ---------------------------------------------------------------------------------------------------------
+# the pages ----------------------------------------------------------------------------------------------------------
+
+
+def body(algo: str) -> list[str]:
+    """The lines of a file of algos/ without its header and PRESETS: what a reader compares."""
+    text = (ROOT / "algos" / f"{algo}.py").read_text()
+    header, *statements = ast.parse(text).body
+    lines = text.splitlines()
+    hidden = [item for item in statements if isinstance(item, ast.Assign) and item.targets[0].id == "PRESETS"]
+    for item in reversed(hidden):
+        del lines[item.lineno - 1 : item.end_lineno]
+    return lines[header.end_lineno :]
 
 
 def changed_lines(algo: str) -> str:
-    """Lines of code added to and removed from nsgan.py, without header and empty lines."""
-    bodies = [(ROOT / "algos" / f"{name}.py").read_text().split('"""', 2)[2].splitlines() for name in ("nsgan", algo)]
-    marks = [line[0] for line in difflib.ndiff(*bodies) if line[0] in "+-" and line[2:].strip()]
+    """Lines of code added to and removed from nsgan.py, without header, settings and empty lines."""
+    lines = [*difflib.unified_diff(body("nsgan"), body(algo), n=0, lineterm="")][2:]
+    marks = [line[0] for line in lines if line[0] in "+-" and line[1:].strip()]
     return f"+{marks.count('+')} -{marks.count('-')}" if marks else "reference"
 
 
-def quick_table() -> list[str]:
-    """The table of all twelve files."""
-    counts = {data: {len(rows_of("quick", data, algo)) for algo in ALGOS} for data in ("ring", "grid")}
-    if 0 in counts["ring"] | counts["grid"]:
-        raise LookupError("`python scripts/benchmark.py quick` has not run all files yet")
-    n = {data: "-".join(map(str, sorted(found))) for data, found in counts.items()}
-    head = ["file", "paper", "remedies", "lines changed", f"ring: modes covered of 8 (n = {n['ring']})", "sharp"]
-    head += [f"grid: of 25 (n = {n['grid']})", "sharp", "seconds", "film"]
+def diff_block() -> list[str]:
+    """`diff -U0` of nsgan.py and wgan_gp.py from the networks on: without headers, imports and settings.
+
+    In each `@@` line there is the function, not the line numbers, which another header would change.
+    """
+    old, new = ((ROOT / "algos" / f"{name}.py").read_text().splitlines() for name in ("nsgan", "wgan_gp"))
+    first, second, *lines = difflib.unified_diff(old, new, "algos/nsgan.py", "algos/wgan_gp.py", n=0, lineterm="")
+    start, kept = new.index("class Generator(nn.Module):"), []
+    for line in lines:
+        if place := re.match(r"@@ -\S+ \+(\d+)", line):
+            above = new[: int(place[1])]
+            names = re.findall(r"^(?:class|def) (\w+)", "\n".join(above), re.MULTILINE)
+            line = f"@@ {names[-1] if names else ''} @@"
+        kept += [line] if len(above) > start else []
+    return ["```diff", first, second, *kept, "```", ""]
+
+
+def quick_rows(algos: list[str]) -> dict[tuple[str, str], list[dict]]:
+    """The rows of the suite quick, by data set and file. Raises LookupError if a file has none."""
+    found = {(data, algo): rows_of("quick", data, algo) for data in ("ring", "grid") for algo in algos}
+    if missing := [f"{algo} on {data}" for (data, algo), rows in found.items() if not rows]:
+        raise LookupError(f"`python scripts/benchmark.py quick` has not run {', '.join(missing)}")
+    return found
+
+
+def seeds_of(found: dict[tuple[str, str], list[dict]], data: str) -> str:
+    """How many seeds the files had on a data set: "10", or "8-10"."""
+    return "-".join(map(str, sorted({len(rows) for (name, _), rows in found.items() if name == data})))
+
+
+def files_table() -> list[str]:
+    """The README's table: each file with its paper, what it remedies, how much of it is new and what it reaches."""
+    found = quick_rows([*ALGOS, *CONTROLS])
+    n = {data: seeds_of(quick_rows(ALGOS), data) for data in ("ring", "grid")}
+    head = ["file and paper", "remedies", "lines changed"]
+    head += [f"{data} (n = {n[data]}): modes covered of {MODES[data]}, sharp" for data in ("ring", "grid")]
     cells = []
-    for algo, (paper, address, remedy) in FILES.items():
-        line = [f"[`{algo}.py`](algos/{algo}.py)", f"[{paper}]({address})", remedy, changed_lines(algo)]
-        for data in ("ring", "grid"):
-            rows = rows_of("quick", data, algo)
-            line += [cell(rows, "coverage"), cell(rows, "high_quality")]
-        seconds = [statistics.median(values_of(rows_of("quick", data, algo), "seconds")) for data in ("ring", "grid")]
-        cells.append([*line, "{:.0f}, {:.0f}".format(*seconds), f"[film](results/quick/{algo}-ring.gif)"])
+    for algo in ALGOS:
+        text, address = paper(algo)
+        cells.append([f"[`{algo}.py`](algos/{algo}.py), [{text}]({address})", remedies(algo), changed_lines(algo)])
+        for rows in (found["ring", algo], found["grid", algo]):
+            cells[-1].append(f"{cell(rows, 'coverage')}, {average(rows, 'high_quality'):.2f}")
     for control in CONTROLS:
-        cells.append([control, "", "", ""])
-        for data in ("ring", "grid"):
-            rows = rows_of("quick", data, control)
-            cells[-1] += [f"{statistics.mean(values_of(rows, 'coverage')):.1f}"]
-            cells[-1] += [f"{statistics.mean(values_of(rows, 'high_quality')):.2f}"]
-        cells[-1] += ["", ""]
+        both = [found[data, control] for data in ("ring", "grid")]
+        cells.append(
+            [control, "", "", *(f"{average(r, 'coverage'):.1f}, {average(r, 'high_quality'):.2f}" for r in both)]
+        )
     return table(head, cells)
+
+
+def quick_table() -> list[str]:
+    """The same numbers in full, with their intervals, seconds and films."""
+    found, cells = quick_rows(ALGOS), []
+    names = {"coverage": "modes covered", "high_quality": "sharp", "w1": "w1"}
+    head = ["file"]
+    for data in ("ring", "grid"):
+        first, *others = names.values()
+        head += [f"{data} (n = {seeds_of(found, data)}): {first} of {MODES[data]}", *others, "seconds"]
+    for algo in ALGOS:
+        cells.append([f"[`{algo}.py`](../algos/{algo}.py)"])
+        for data in ("ring", "grid"):
+            cells[-1] += [*(cell(found[data, algo], column) for column in names), seconds_of(found[data, algo])]
+        cells[-1].append(f"[film](quick/{algo}-ring.gif)")
+    for control in CONTROLS:
+        cells.append([control])
+        for data in ("ring", "grid"):
+            cells[-1] += [*(cell(rows_of("quick", data, control), column) for column in names), ""]
+        cells[-1].append("")
+    return table([*head, "film"], cells)
 
 
 def suites_table() -> list[str]:
@@ -259,33 +287,34 @@ def suites_table() -> list[str]:
         planned = {row.label: int(row.flags["steps"]) for row in suite.rows if "steps" in row.flags}
         if runs := [row for row in results(name) if row["label"] not in CONTROLS]:
             shares = [int(row["steps"]) / planned.get(row["label"], int(row["steps"])) for row in runs]
-            cells.append([f"[`{name}`](results/{name}/table.md)", suite.title, len(runs), f"{100 * min(shares):.3g} %"])
+            cells.append([f"[`{name}`]({name}/table.md)", suite.title, len(runs), f"{100 * min(shares):.3g} %"])
     return table(["suite", "what it compares", "runs", "of the protocol's updates"], cells)
 
 
 def speed_tables() -> list[str]:
     """A table for each device on which scripts/speed.py measured the updates: batches of 64, of all files."""
-    lines = []
+    lines = [""]
     for path in sorted((ROOT / "results" / "speed").glob("*/updates.csv")):
         rows = [row for row in read_rows(path) if row["batch_size"] == "64"]
         way = "graph" if any(row.get("graph ms") for row in rows) else "eager"
         amp = "graph amp" if way == "graph" else "amp"
         found = {(row["algo"], row["dataset"]): row for row in rows}
-        sets = [
-            name for name in dict.fromkeys(row["dataset"] for row in rows) if {(a, name) for a in ALGOS} <= {*found}
-        ]
+        names = dict.fromkeys(row["dataset"] for row in rows)
+        measured = {name: [algo for algo in ALGOS if (algo, name) in found] for name in names}
+        algos = max(measured.values(), key=len)
+        sets = [name for name in names if measured[name] == algos]
         what = [(f"{way} ms", "ms"), (f"{way} ratio", "times as fast"), (f"{amp} ratio", "with --amp")]
         columns = [(name, column, title) for name in sets for column, title in what[: 2 if name == "grid" else 3]]
         cells = []
-        for algo in ALGOS:
+        for algo in algos:
             values = [found[algo, name][column] for name, column, _ in columns]
             shorter = [short if column.endswith("ms") else two_decimals for _, column, _ in columns]
             cells.append([f"`{algo}.py`", *(f(value) for f, value in zip(shorter, values, strict=True))])
         head = ["file", *(f"{name}, {what}" for name, _, what in columns)]
         device = json.loads((path.parent / "limits.json").read_text())["device"]
         titles = {"updates": "all updates", "ablation": "what each trick gains", "result": "seconds to a result"}
-        pages = [path.with_name(f"{name}.md").relative_to(ROOT) for name in titles]
-        links = [f"[{titles[page.stem]}]({page.as_posix()})" for page in pages if (ROOT / page).exists()]
+        pages = [path.with_name(f"{name}.md") for name in titles]
+        links = [f"[{titles[p.stem]}]({p.parent.name}/{p.name})" for p in pages if p.exists()]
         lines += [f"On {device} ({', '.join(links)}), batches of 64:", "", *table(head, cells)]
     return lines
 
@@ -296,7 +325,7 @@ def two_decimals(number: str) -> str:
 
 def peers_tables() -> list[str]:
     """A table for each device on which scripts/peers.py ran other people's scripts."""
-    lines = []
+    lines = [""]
     for path in sorted((ROOT / "results" / "speed").glob("*/peers.csv")):
         cells = []
         for row in read_rows(path):
@@ -306,32 +335,44 @@ def peers_tables() -> list[str]:
         head = ["script", "flags", "our file", "images", "times as fast", "with --amp", "one pass of G"]
         head.append("one pass, --amp")
         device = json.loads((path.parent / "limits.json").read_text())["device"]
-        page = path.with_suffix(".md").relative_to(ROOT).as_posix()
+        page = f"{path.parent.name}/{path.stem}.md"
         lines += [f"On {device} ([with the times]({page})):", "", *table(head, cells)]
     return lines
 
 
-def with_results(text: str) -> str:
-    """The README with what stands between its marks as the results are."""
-    parts = {"quick": "\n".join(quick_table()), "suites": "\n".join(suites_table())}
-    parts |= {"speed": "\n".join(["", *speed_tables()]), "peers": "\n".join(["", *peers_tables()])}
-    for name, part in parts.items():
-        begin, end = f"<!-- {name}: scripts/report.py -->", f"<!-- end of {name} -->"
+PAGES = {  # page: what stands between its marks
+    "README.md": {"files": files_table, "diff": diff_block},
+    "results/README.md": {"quick": quick_table, "suites": suites_table},
+    "results/speed/README.md": {"speed": speed_tables, "peers": peers_tables},
+}
+
+
+def with_results(text: str, page: str) -> str:
+    """A page with what stands between its marks as the results are. Raises LookupError if a mark is missing."""
+    for name, lines in PAGES[page].items():
+        begin, end = f"<!-- {name}: scripts/report.py -->\n", f"<!-- end of {name} -->"
+        if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+            raise LookupError(f"there must be one `{begin.strip()}` and, below it, one `{end}`")
         before, rest = text.split(begin)
-        text = f"{before}{begin}\n{part}{end}{rest.split(end)[1]}"
+        text = before + begin + "\n".join(lines()) + end + rest.split(end)[1]
     return text
 
 
+def quoting() -> dict[Path, Callable[[str], str]]:
+    """The files that quote results, and for each the function that renews its text."""
+    files = {ROOT / page: partial(with_results, page=page) for page in PAGES}
+    files |= {ROOT / "results" / "CLAIMS.md": lambda _: claims_page()}
+    return files | {ROOT / "algos" / f"{algo}.py": with_expected for algo in ALGOS}
+
+
 def main(args: Args) -> None:
-    files = {ROOT / "README.md": with_results, ROOT / "results" / "CLAIMS.md": lambda _: claims_page()}
-    files |= {ROOT / "algos" / f"{algo}.py": with_expected for algo in ALGOS}
     stale = {}
-    for path, renewed in files.items():
+    for path, renewed in quoting().items():
         old = path.read_text() if path.exists() else ""
         try:
             new = renewed(old)
-        except LookupError as error:
-            raise SystemExit(f"{path.name}: {error}") from None
+        except (LookupError, ValueError) as error:
+            raise RunError(f"{path.relative_to(ROOT)}: {error}") from None
         if new != old:
             stale[path] = new
     for path, new in stale.items():  # all or nothing
@@ -339,8 +380,8 @@ def main(args: Args) -> None:
             path.write_text(new)
         print(f"{path.relative_to(ROOT)} {'is stale' if args.check else 'is renewed'}")
     if args.check and stale:
-        raise SystemExit(1)
+        sys.exit(1)
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args, description=__doc__.splitlines()[0]))
+    command(main, Args, __doc__)

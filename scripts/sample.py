@@ -3,89 +3,45 @@
     python scripts/sample.py runs/nsgan-fashion_mnist-s1                            # grid.png: 64 samples
     python scripts/sample.py runs/nsgan-fashion_mnist-s1 --count 1000 --interpolate 8 --film
 
-Writes into RUN/generated, or --out. The run's folder needs config.json and checkpoint.pt; the data set only for points.
+Writes into RUN/generated, or --out. The run's folder needs config.json and checkpoint.pt; the data set is not needed.
+In Python: scripts/lib/trained.py.
 """
 
-import hashlib
-import importlib
-import io
 import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
 import tyro
 from torch import Tensor
-from tqdm import tqdm
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-from common.run import as_bytes, check, draw, film, pick_device, read_json  # noqa: E402
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from common.args import RunError
+from common.data import Cloud, load_data
+from common.draw import draw, film
+from common.metrics import evaluate
+from scripts.lib.command import command
+from scripts.lib.trained import Trained
 
 
 @dataclass
 class Args:
-    run: tyro.conf.Positional[str]
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """folder of a run"""
     count: int = 0
-    """so many single images, in a folder of this step and seed (points: one file, points.csv)"""
+    """number of samples to write one by one: images into a folder of their own, points into points.csv"""
     interpolate: int = 0
-    """so many rows of ten images each, on the way from one latent to another"""
+    """number of rows of interpolation.png: ten images each, on the way from one latent to another"""
     film: bool = False
-    """training.gif: the grids that the run left behind, which have the same latents"""
+    """write training.gif from the pictures that the run left behind, which all show the same latents"""
     seed: int = 1
-    """seed of the latents"""
+    """seed of the latents: the same seed gives the same samples"""
     device: str = "auto"
     """auto (a GPU if there is one), cpu, cuda, cuda:1, ..."""
     out: str = ""
-    """folder to write into; default: generated, in the run's"""
-
-
-def fingerprint(*parts: bytes | str) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part.encode() if isinstance(part, str) else part)
-    return digest.hexdigest()[:16]
-
-
-class Trained:
-    """The generator of a run's last checkpoint. Ends the program with one line if there is none that can be read.
-
-    module: that of the file which made the run, if it is not one of algos/.
-    """
-
-    def __init__(self, folder: str | Path, device: torch.device, module=None):
-        path = Path(folder) / "checkpoint.pt"
-        self.config = read_json(Path(folder) / "config.json")
-        try:
-            content = path.read_bytes()
-            saved = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
-            args, weights = self.config["args"], saved["state"]["G"]
-            points = args["dataset"] in ("ring", "grid")
-            self.algo, self.step, self.dataset = saved["algo"], saved["step"], args["dataset"]
-            channels = len(list(weights.values())[-1])  # the last bias has one number for each
-            self.shape = (2,) if points else (channels, args["image_size"], args["image_size"])
-            self.z_dim = args["z_dim"] or (2 if points else 64)
-            self.module = module or importlib.import_module(f"algos.{self.algo}")
-            self.G = self.module.Generator(self.z_dim, self.shape, args["width"]).to(device)
-            self.G.load_state_dict(weights)
-        except Exception as error:  # a damaged or foreign file makes torch raise nearly anything
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise SystemExit(f"{folder} is not a run whose checkpoint can be read: {reason}") from None
-        self.G.eval()
-        self.device, self.fingerprint = device, fingerprint(content)
-
-    def latents(self, n: int, seed: int) -> Tensor:
-        """n latents [n, z_dim], the same on every device."""
-        return torch.randn(n, self.z_dim, generator=torch.Generator().manual_seed(seed)).to(self.device)
-
-    @torch.no_grad()
-    def sample(self, z: Tensor, progress: bool = False) -> Tensor:
-        """Samples [n, *shape] of latents z [n, z_dim], on the CPU; images as uint8."""
-        parts = tqdm(z.split(250), f"{self.algo}, step {self.step}", disable=None if progress else True)
-        samples = torch.cat([self.G(part) if len(self.shape) == 1 else as_bytes(self.G(part)) for part in parts])
-        return samples.cpu()
+    """folder to write into; default: the folder `generated` in the run's"""
 
 
 def slerp(a: Tensor, b: Tensor, steps: int) -> Tensor:
@@ -106,44 +62,55 @@ def save_grid(images: Tensor, path: Path, columns: int) -> None:
     save_image(images.float() / 255, path, nrow=columns, padding=0)
 
 
-def main(args: Args) -> None:
-    run = Trained(args.run, pick_device(args.device))
-    check(args)
-    if args.interpolate and len(run.shape) == 1:
-        raise SystemExit("--interpolate is for images")
-    frames = [file for file in (Path(args.run) / "samples").glob("*.png") if re.fullmatch(r"\d+", file.stem)]
-    if args.film and not frames:
-        raise SystemExit(f"no pictures in {Path(args.run) / 'samples'} to animate")
-    out = Path(args.out or Path(args.run) / "generated")
-    singles = out / f"step{run.step}-seed{args.seed}"
-    try:
-        (singles if args.count and len(run.shape) > 1 else out).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SystemExit(f"--out {out} cannot be made: {error.strerror}") from None
-    if len(run.shape) == 1:
-        from common.data import load_data
-        from common.metrics import evaluate
+def write_points(run: Trained, args: Args, out: Path) -> None:
+    """grid.png, a picture of 2,500 samples over the true modes where these are known, and points.csv."""
+    points = run.sample(run.latents(max(args.count, 2500), args.seed))
+    shown, title = points[:2500], f"{run.algo} on {run.dataset}, step {run.step}"
+    data = Cloud(shown) if run.dataset == "own" else load_data(run.dataset)
+    draw(data, shown, title, {} if run.dataset == "own" else evaluate(data, shown)).save(out / "grid.png")
+    if args.count:
+        rows = "".join(f"{x:.6g},{y:.6g}\n" for x, y in points[: args.count].tolist())
+        (out / "points.csv").write_text(f"x,y\n{rows}")
 
-        data, points = load_data(run.dataset), run.sample(run.latents(max(args.count, 2500), args.seed))
-        title = f"{run.algo} on {run.dataset}, step {run.step}"
-        draw(data, points[:2500], title, evaluate(data, points[:2500])).save(out / "grid.png")
-        if args.count:
-            rows = "".join(f"{x:.6g},{y:.6g}\n" for x, y in points[: args.count].tolist())
-            (out / "points.csv").write_text(f"x,y\n{rows}")
-    else:
-        from PIL import Image
 
-        save_grid(run.sample(run.latents(64, args.seed)), out / "grid.png", 8)
-        for i, image in enumerate(run.sample(run.latents(args.count, args.seed), True) if args.count else []):
-            Image.fromarray(image.permute(1, 2, 0).squeeze(2).numpy()).save(singles / f"{i:05d}.png")
+def write_images(run: Trained, args: Args, out: Path, singles: Path) -> None:
+    """grid.png, single images, and interpolation.png."""
+    from PIL import Image
+
+    save_grid(run.sample(run.latents(64, args.seed)), out / "grid.png", 8)
+    for i, image in enumerate(run.sample(run.latents(args.count, args.seed), True) if args.count else []):
+        Image.fromarray(image.permute(1, 2, 0).squeeze(2).numpy()).save(singles / f"{i:05d}.png")
     if args.interpolate:
         ends = run.latents(2 * args.interpolate, args.seed).view(args.interpolate, 2, -1)
         walks = run.sample(torch.cat([slerp(a, b, 10) for a, b in ends]))
         save_grid(walks, out / "interpolation.png", 10)
-    if args.film:
-        (out / "training.gif").write_bytes(film(sorted(frames, key=lambda file: int(file.stem))))
+
+
+def main(args: Args) -> None:
+    for name in ("count", "interpolate", "seed"):
+        if not 0 <= getattr(args, name) < 2**63:
+            raise RunError(f"--{name} {getattr(args, name)}: must be from 0 to 2**63 - 1")
+    run = Trained(args.run, args.device)
+    points = len(run.shape) == 1
+    if args.interpolate and points:
+        raise RunError("--interpolate is for images")
+    frames = [file for file in (Path(args.run) / "samples").glob("*.png") if re.fullmatch(r"\d+", file.stem)]
+    if args.film and not frames:
+        raise RunError(f"no pictures in {Path(args.run) / 'samples'} to animate")
+    out = Path(args.out or Path(args.run) / "generated")
+    singles = out / f"step{run.step}-seed{args.seed}"
+    try:
+        (singles if args.count and not points else out).mkdir(parents=True, exist_ok=True)
+        if points:
+            write_points(run, args, out)
+        else:
+            write_images(run, args, out, singles)
+        if args.film:
+            (out / "training.gif").write_bytes(film(sorted(frames, key=lambda file: int(file.stem))))
+    except OSError as error:
+        raise RunError(f"--out {out} cannot be written to: {error.strerror}") from None
     print(f"{run.algo} on {run.dataset}, step {run.step}: {out}")
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args, description=__doc__.splitlines()[0]))
+    command(main, Args, __doc__)

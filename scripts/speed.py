@@ -26,7 +26,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Literal
-from unittest import mock
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: times of one core
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler is not to report that there is no GPU
@@ -39,15 +38,19 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 from tqdm import tqdm
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from common.args import RunError
+from common.data import Images
+from common.device import environment, pick_device
+from scripts.lib.command import command
+from scripts.lib.headers import ALGOS
+from scripts.lib.inside import inside, settings_of
+from scripts.lib.suites import FIRST_SEED
+from scripts.lib.tables import is_number, read_rows, short, table
+from scripts.lib.variants import CHANGES, changed, variant
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results" / "speed"
-sys.path.insert(0, str(ROOT))
-import common.data  # noqa: E402
-from common.data import Images  # noqa: E402
-from common.run import Run, environment, pick_device  # noqa: E402
-from scripts.suites import ALGOS, FIRST_SEED  # noqa: E402
-from scripts.tables import is_number, read_rows, short, table  # noqa: E402
-from scripts.variants import change, changed, variant  # noqa: E402
 
 
 @dataclass
@@ -55,15 +58,15 @@ class Args:
     what: tyro.conf.Positional[Literal["updates", "ablation", "result"]]
     """updates: every file beside the common way; ablation: each trick alone; result: time until a target is met"""
     algos: tuple[str, ...] = tuple(ALGOS)
-    """files of algos/"""
+    """files of algos/, without .py"""
     datasets: tuple[str, ...] = ("grid", "32x32", "64x64")
-    """grid (points, --width 128), or colour images of this size, random ones: their content costs no time"""
+    """grid (points), or colour images of this size, with random pixels, as their content costs no time"""
     batch_sizes: tuple[int, ...] = (64, 256)
-    """samples per update"""
+    """real samples per update of the discriminator"""
     rounds: int = 7
-    """blocks per way of writing; the median counts"""
+    """how often each way of writing is timed, in turn; the median counts"""
     seeds: int = 3
-    """runs for each time to a result"""
+    """for `result`: number of runs, each with another seed, for each time to a result"""
     data_root: str = "data"
     """folder of the data sets, for `result`"""
     device: str = "auto"
@@ -72,7 +75,7 @@ class Args:
 
 # the common way -----------------------------------------------------------------------------------------------------
 
-HABITS = {  # what most implementations write instead of the files' lines: changes of scripts/variants.py
+HABITS = {  # what most implementations write instead of the files' lines: changes of scripts/lib/variants.py
     "dataloader": "a DataLoader",
     "item": ".item() in every update",
     "graph_through_g": "a graph through G in D's step",
@@ -82,47 +85,10 @@ HABITS = {  # what most implementations write instead of the files' lines: chang
 }
 
 
-class Loader:
-    """Samples from a DataLoader in this process, shuffled; images are converted one by one by torchvision."""
-
-    on_device = False
-
-    def __init__(self, data):
-        self.data, self.shape, self.batches = data, data.shape, {}
-        if isinstance(data, Images):
-            from torchvision.transforms import v2
-
-            to_unit = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5], [0.5])]
-            self.device, self.rows, self.transform = data.device, data.images.cpu(), v2.Compose(to_unit)
-        else:
-            self.device, self.rows, self.transform = data.modes.device, data.sample(100_000).cpu(), lambda row: row
-            self.modes, self.std = data.modes, data.std
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> Tensor:
-        return self.transform(self.rows[index])
-
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        if generator:  # for a measurement: one of the place where these data are
-            place = self.device if self.data.on_device else "cpu"
-            return self.data.sample(n, torch.Generator(place).manual_seed(generator.initial_seed()))
-        if n not in self.batches:
-            loader = torch.utils.data.DataLoader(self, batch_size=n, shuffle=True, drop_last=True)
-            self.batches[n] = itertools.chain.from_iterable(itertools.repeat(loader))
-        return next(self.batches[n]).to(self.device)
-
-
-def loader(*place) -> Loader:
-    """Like load_data, for the files that `dataloader` has changed."""
-    return Loader(common.data.load_data(*place))
-
-
 def habits(algo: str) -> list[str]:
     """Those that a file can take up: wgan.py has no Adam."""
     text = (ROOT / "algos" / f"{algo}.py").read_text()
-    return [name for name in HABITS if change(name)[0][0] in text]
+    return [name for name in HABITS if CHANGES[name][0][0] in text]
 
 
 @cache
@@ -131,12 +97,8 @@ def noise(size: int, channels: int = 3) -> Tensor:
     return torch.randint(256, (10_000, channels, size, size), dtype=torch.uint8, generator=generator)
 
 
-def inside(algo: str, changes: list[str] = (), networks: tuple[nn.Module, nn.Module] | None = None, **args) -> dict:
-    """The local variables of a file's train() when its loop would begin: update, G, D, g_opt, ...; with these changes.
-
-    networks: G and D instead of the file's. args: as for the file. The data set "32x32" is 10,000 random colour images
-    of this size, "28x28x1" are grey ones.
-    """
+def changed_module(algo: str, changes: list[str] = (), networks: tuple[nn.Module, nn.Module] | None = None):
+    """The module of a file of algos/ with these changes of scripts/lib/variants.py, and with these G and D."""
     path = ROOT / "algos" / f"{algo}.py"
     text = path.read_text()
     for name in changes:
@@ -146,30 +108,20 @@ def inside(algo: str, changes: list[str] = (), networks: tuple[nn.Module, nn.Mod
     exec(compile(text, path, "exec"), module.__dict__)
     if networks:
         module.Generator, module.Discriminator = (lambda *_, network=network: network for network in networks)
+    return module
+
+
+def opened(algo: str, changes: list[str] = (), networks: tuple[nn.Module, nn.Module] | None = None, **args) -> dict:
+    """The local variables of such a file's train() when its loop would begin: update, G, D, g_opt, ...
+
+    args: of the file. The data set "32x32" is 10,000 random colour images of this size, "28x28x1" are grey ones.
+    """
+    data = None
     if args["dataset"][0].isdigit():
         size, _, *channels = map(int, args["dataset"].split("x"))
-        args |= {"dataset": "folder"}
-
-    def load_data(name, *place):
-        return Images(noise(size, *channels), place[-1]) if name == "folder" else original(name, *place)
-
-    class Reached(BaseException):
-        pass
-
-    def steps(self, **state):
-        raise Reached(dict(sys._getframe(1).f_locals))
-
-    original = common.data.load_data
-    with (
-        tempfile.TemporaryDirectory() as out,
-        mock.patch.object(Run, "steps", steps),
-        mock.patch.object(common.data, "load_data", load_data),
-    ):
-        try:
-            module.train(module.Args(**args, out=out))
-        except Reached as reached:
-            return reached.args[0]
-    raise AssertionError(f"{algo}.py did not reach its loop")
+        data = Images(noise(size, *channels), torch.device(args["device"]))
+        args |= {"dataset": "folder"}  # the settings for images
+    return inside(changed_module(algo, changes, networks), data, **args)
 
 
 # counting and measuring ---------------------------------------------------------------------------------------------
@@ -265,7 +217,8 @@ def memory(local: dict, device: torch.device) -> int:
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
-        local["update"]()
+        with settings_of(local):
+            local["update"]()
         return kept + torch.cuda.max_memory_allocated(device) - before
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
         local["update"]()
@@ -299,8 +252,7 @@ def floor(local: dict, limit: dict[str, float]) -> dict[str, float]:
 
 
 def settings(dataset: str, batch_size: int, device: torch.device) -> dict:
-    points = {"width": 128} if dataset == "grid" else {}
-    return {"dataset": dataset, "batch_size": batch_size, "device": str(device), "graph": False, **points}
+    return {"dataset": dataset, "batch_size": batch_size, "device": str(device), "graph": False}
 
 
 def compare(algo: str, ways: dict[str, tuple[list[str], dict]], device: torch.device, rounds: int) -> dict:
@@ -311,14 +263,23 @@ def compare(algo: str, ways: dict[str, tuple[list[str], dict]], device: torch.de
     times = {name: [] for name in ways}
     for _ in range(rounds):
         for name, (changes, args) in ways.items():
-            update = inside(algo, changes, **args)["update"]
-            times[name] += seconds({name: update}, device, 1)[name]
+            local = opened(algo, changes, **args)
+            with settings_of(local):
+                times[name] += seconds({name: local["update"]}, device, 1)[name]
     return times
 
 
 def ratio(times: dict[str, list[float]], slow: str, fast: str) -> float:
     """Of two ways, round by round, so that what slows a whole round down has no part in it."""
     return statistics.median(a / b for a, b in zip(times[slow], times[fast], strict=True))
+
+
+def warm(algo: str, args: dict) -> dict:
+    """As opened, after one update: the optimisers have their state."""
+    local = opened(algo, **args)
+    with settings_of(local):
+        local["update"]()
+    return local
 
 
 def measure(algo: str, dataset: str, batch_size: int, device: torch.device, limit: dict, rounds: int) -> dict:
@@ -330,16 +291,13 @@ def measure(algo: str, dataset: str, batch_size: int, device: torch.device, limi
     if dataset == "grid":
         ways = {name: way for name, way in ways.items() if "amp" not in name}
     times = compare(algo, ways, device, rounds)
-    eager = inside(algo, **args)
-    eager["update"]()
+    eager = warm(algo, args)
     row = {"algo": algo, "dataset": dataset, "batch_size": batch_size, "d_steps": eager["args"].d_steps}
     row |= {f"{way} ms": 1e3 * statistics.median(times[way]) for way in ways}
     row |= {f"{way} ratio": ratio(times, "common", way) for way in ways if way != "common"}
     row |= floor(eager, limit) | {"eager MB": memory(eager, device) / 1e6}
     if "amp" in ways:
-        amp = inside(algo, **args | {"amp": True})
-        amp["update"]()
-        row["amp MB"] = memory(amp, device) / 1e6
+        row["amp MB"] = memory(warm(algo, args | {"amp": True}), device) / 1e6
     return row
 
 
@@ -365,7 +323,7 @@ TARGETS: dict[str, Callable[[dict], bool]] = {
     GRID: lambda row: row["coverage"] == 25,
     FASHION: lambda row: row["swd"] <= 0.1,
 }
-RUNS = [  # target, command, change of scripts/variants.py, what differs from the files as they are
+RUNS = [  # target, command, change of scripts/lib/variants.py, what differs from the files as they are
     (FIRST, "wgan_gp --lambda 10 --log-every 1", "", ""),
     (RING, "wgan_gp --lambda 10", "", ""),
     (RING, "wgan_gp --lambda 10 --d-steps 5", "", "five updates of D to one of G"),
@@ -399,7 +357,7 @@ def until(target: str, command: str, change: str, seed: int, args: Args) -> floa
             process.kill()
             process.wait()
     if process.returncode:
-        raise SystemExit(f"{command} ended with code {process.returncode}")
+        raise RunError(f"{command} ended with code {process.returncode}")
     return None
 
 
@@ -497,9 +455,9 @@ def main(args: Args) -> None:
     wrong = [a for a in args.algos if a not in ALGOS]
     wrong += [d for d in args.datasets if d not in ("grid", "16x16", "32x32", "64x64", "128x128")]
     if wrong or not args.algos or not args.datasets or not args.batch_sizes:
-        raise SystemExit(f"there is no {', '.join(wrong) or 'case to measure'}")
+        raise RunError(f"there is no {', '.join(wrong) or 'case to measure'}")
     if args.rounds < 1 or args.seeds < 1 or min(args.batch_sizes) < 2:
-        raise SystemExit("--rounds and --seeds must be 1 or more, --batch-sizes 2 or more")
+        raise RunError("--rounds and --seeds must be 1 or more, --batch-sizes 2 or more")
     limit = limits(device) if args.what == "updates" else {}
     made = environment(device)
     provenance = {name: made[name] for name in PROVENANCE}
@@ -533,11 +491,11 @@ def main(args: Args) -> None:
         facts += f", {limit['bandwidth'] / 1e9:,.0f} GB/s"
         facts += "".join(f", {1e6 * limit[k]:.2g} us per {k}" for k in limit if k.startswith("launch")) + "."
     page = {"updates": updates_page, "ablation": ablation_page, "result": result_page}[args.what](rows)
-    command = " ".join(["    python", "scripts/speed.py", args.what])
-    text = [f"# Speed: {args.what}", "", command, "", facts, "", about, "", *page]
+    made_by = f"    python scripts/speed.py {args.what}"
+    text = [f"# Speed: {args.what}", "", made_by, "", facts, "", about, "", *page]
     (folder / f"{args.what}.md").write_text("\n".join(text).rstrip() + "\n")
-    print("\n".join(text))
+    print("\n".join(text), f"written to {folder}", sep="\n")
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args, description=__doc__.splitlines()[0]))
+    command(main, Args, __doc__)

@@ -1,5 +1,6 @@
 import importlib.util
 import inspect
+import json
 import os
 import subprocess
 import sys
@@ -10,7 +11,9 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch: two threads on two busy cor
 import pytest
 import torch
 
+from common import metrics
 from common.run import Run
+from scripts.lib.inside import inside
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "algos").glob("*.py"))
@@ -19,10 +22,23 @@ ALGOS = {file.stem: importlib.import_module(f"algos.{file.stem}") for file in FI
 torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def no_exact_w1(request, monkeypatch):
+    """W1 takes half a second at the end of every run: here it is a sliced one, but with @pytest.mark.exact_w1."""
+    if not request.node.get_closest_marker("exact_w1"):
+        monkeypatch.setattr(metrics, "wasserstein", lambda x, y: metrics.sliced_wasserstein(x, y, directions=16))
+
+
 @pytest.fixture(params=ALGOS)
 def algo(request):
     """The module of each algorithm in turn."""
     return ALGOS[request.param]
+
+
+@pytest.fixture(name="inside")
+def inside_fixture():
+    """scripts/lib/inside.py, for tests that do not import it."""
+    return inside
 
 
 def discriminators(local):
@@ -42,26 +58,6 @@ def generator_loss(module, *outputs):
 
 
 @pytest.fixture
-def inside(monkeypatch, tmp_path):
-    """inside(module, **args): the local variables of its train() when the loop would begin (G, d_step, ...)."""
-
-    class Reached(BaseException):
-        pass
-
-    def steps(self, **state):
-        raise Reached(dict(sys._getframe(1).f_locals))
-
-    def run(module, **args):
-        with monkeypatch.context() as patch:
-            patch.setattr(Run, "steps", steps)
-            with pytest.raises(Reached) as reached:
-                module.train(module.Args(**{"out": str(tmp_path), "device": "cpu", **args}))
-        return reached.value.args[0]
-
-    return run
-
-
-@pytest.fixture
 def tiny_images(tmp_path, monkeypatch):
     """Arguments for a folder of 40 noisy colour images, 16x16."""
     from PIL import Image
@@ -75,21 +71,40 @@ def tiny_images(tmp_path, monkeypatch):
     return {"dataset": "folder", "data_root": str(folder), "image_size": 16, "width": 8, "batch_size": 16}
 
 
-def break_at(step, algo, args, monkeypatch):
+def same(a, b):
+    """Whether two checkpoints' contents are equal bit for bit."""
+    if isinstance(a, torch.Tensor):
+        return a.dtype == b.dtype and torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b
+
+
+def contents(folder):
+    """What a run left: checkpoint and log, without the clock's readings."""
+    checkpoint = torch.load(folder / "checkpoint.pt", weights_only=True)
+    del checkpoint["seconds"]
+    rows = [json.loads(row) for row in (folder / "metrics.jsonl").read_text().splitlines()]
+    return checkpoint, [{k: v for k, v in row.items() if k != "steps_per_second"} for row in rows]
+
+
+def break_at(step, algo, args, monkeypatch, data=None):
     """Trains until just after the update of `step`, then breaks off as if the process had been killed."""
 
     class Killed(BaseException):
         pass
 
-    def killed(self, now):
+    def killed(self, now, numbers, G):
         if now == step:
             raise Killed
-        return due(self, now)
+        log(self, now, numbers, G)
 
-    due = Run.due
+    log = Run.log
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(Run, "due", killed)
-        algo.train(args)
+        patch.setattr(Run, "log", killed)
+        algo.train(args, data)
 
 
 def load_script(name):
@@ -101,6 +116,6 @@ def load_script(name):
 
 
 def script(*words, **options) -> subprocess.CompletedProcess:
-    """Runs `python words...` from the root of the repository, or from cwd=."""
-    options = {"cwd": ROOT, "capture_output": True, "text": True, "timeout": 120, **options}
+    """Runs `python words...` from the root of the repository, or from cwd=. The timeout is only against hanging."""
+    options = {"cwd": ROOT, "capture_output": True, "text": True, "timeout": 900, **options}
     return subprocess.run([sys.executable, *map(str, words)], **options)

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import runpy
 import signal
 import statistics
 import subprocess
@@ -15,22 +16,36 @@ import torch
 from conftest import ALGOS, ROOT, script
 from scipy import stats
 
-from scripts import benchmark, suites, variants
-from scripts.suites import Row, Suite
-
-ROWS = [(name, row) for name, suite in suites.SUITES.items() for row in suite.rows]
-
+from common.args import RunError
+from scripts import benchmark
+from scripts.lib import statistics as of_runs
+from scripts.lib import suites, variants
+from scripts.lib.inside import inside
+from scripts.lib.suites import Row, Suite
 
 # suites and variants ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "row"), ROWS, ids=[f"{name}: {row.label}, {row.dataset}" for name, row in ROWS])
-def test_row_is_a_command_of_its_own(name, row):
-    args = benchmark.settings(row.command())
-    assert args["dataset"] == row.dataset and "seed" not in args and "resume" not in args
-    same = [r for r in suites.SUITES[name].rows if (r.algo, r.change) == (row.algo, row.change)]
-    assert sum(benchmark.settings(r.command()) == args for r in same) == 1
-    assert sum((r.label, r.dataset) == (row.label, row.dataset) for r in suites.SUITES[name].rows) == 1
+def test_every_row_is_a_command_of_its_own():
+    for name, suite in suites.SUITES.items():
+        commands = [(row.algo, row.change, repr(suites.settings(row.command()))) for row in suite.rows]
+        twice = [row.label for row, command in zip(suite.rows, commands, strict=True) if commands.count(command) > 1]
+        assert not twice, f"{name}: {twice} are the same command"
+        labels = [(row.label, row.dataset) for row in suite.rows]
+        assert len({*labels}) == len(labels), f"{name}: a label stands twice"
+        for row in suite.rows:
+            found = suites.settings(row.command())
+            assert found["dataset"] == row.dataset and not {*found} & {*suites.PLACES}, f"{name}: {row.label}"
+
+
+def test_settings_are_those_of_the_data_set_and_then_of_the_flags():
+    """As --dataset fills them in, whatever stands first; places and options that are off are left out."""
+    command = "algos/nsgan.py --lr 5e-4 --dataset mnist --seed 3 --out x --device cpu --resume --quiet"
+    args = ALGOS["nsgan"].Args(dataset="mnist")
+    wanted = suites.deciding(vars(args)) | {"lr": 5e-4}
+    assert suites.settings(command) == wanted and "amp" not in wanted and args.z_dim == wanted["z_dim"] == 64
+    assert suites.settings_key(command) == suites.settings_key("algos/nsgan.py --dataset mnist --lr 0.0005")
+    assert suites.settings_key(command) != suites.settings_key("algos/nsgan.py --dataset mnist")
 
 
 def test_quick_is_all_files_at_their_defaults():
@@ -38,10 +53,8 @@ def test_quick_is_all_files_at_their_defaults():
         rows = [row for row in suites.QUICK.rows if row.dataset == data]
         assert {row.algo for row in rows} == set(ALGOS) and {row.seeds for row in rows} == {seeds}
         for row in rows:
-            default = ALGOS[row.algo].Args()
-            differs = {k for k, v in benchmark.settings(row.command()).items() if v != getattr(default, k)}
-            differs |= {k for k in benchmark.deciding(vars(default)) if k not in benchmark.settings(row.command())}
-            assert differs == ({"dataset", "width"} if data == "grid" else set())
+            default = ALGOS[row.algo].Args(dataset=data)
+            assert suites.settings(row.command()) == suites.deciding(vars(default)), row.command()
 
 
 def test_budget_replaces_flags():
@@ -50,14 +63,9 @@ def test_budget_replaces_flags():
     assert row.slug() != row.slug(("steps=5",))
 
 
-@pytest.fixture
-def changed(inside):
-    """changed(algo, change, **args): the local variables of train() of the changed file when the loop would begin."""
-
-    def run(algo, change, **args):
-        return inside(benchmark.module_of(f"runs/{algo}-{change}.py"), **args)
-
-    return run
+def changed(algo, change, **args):
+    """The local variables of train() of the changed file when the loop would begin."""
+    return inside(variants.module_of(f"runs/{algo}-{change}.py"), **args)
 
 
 def layers(network, kind):
@@ -66,14 +74,14 @@ def layers(network, kind):
 
 @pytest.mark.parametrize(("change", "unit"), [("leaky", torch.nn.LeakyReLU), ("tanh", torch.nn.Tanh)])
 @pytest.mark.parametrize("algo", ["nsgan", "gan", "pacgan", "unrolled"])
-def test_units_change_in_both_networks(changed, algo, change, unit):
+def test_units_change_in_both_networks(algo, change, unit):
     local = changed(algo, change)
     for network in (local["G"], local["D"]):
         assert len(layers(network, unit)) == 3 and not layers(network, torch.nn.ReLU)
 
 
 @pytest.mark.parametrize("algo", ["nsgan", "gan", "pacgan", "unrolled"])
-def test_initialisations_have_their_scale(changed, algo):
+def test_initialisations_have_their_scale(algo):
     for network in (local := changed(algo, "he", width=256))["G"], local["D"]:
         for layer in layers(network, torch.nn.Linear)[1:3]:
             assert layer.weight.std().item() == pytest.approx((2 / layer.in_features) ** 0.5, rel=0.02)
@@ -84,7 +92,7 @@ def test_initialisations_have_their_scale(changed, algo):
 
 
 @pytest.mark.parametrize(("m", "size"), [(1, 405_201), (2, 407_201), (3, 409_201), (4, 411_201)])
-def test_networks_of_pacgan_have_as_many_weights_as_in_its_code(changed, m, size):
+def test_networks_of_pacgan_have_as_many_weights_as_in_its_code(m, size):
     local = changed("pacgan", "pacgan_networks", packing=m, batch_size=100 * m)
     count = [sum(p.numel() for p in local[name].parameters()) for name in "GD"]
     assert count == [484_802, size]
@@ -94,10 +102,60 @@ def test_networks_of_pacgan_have_as_many_weights_as_in_its_code(changed, m, size
 
 
 @pytest.mark.parametrize(("change", "channels"), [("quarter_d", [2, 4, 8, 1]), ("half_d", [4, 8, 16, 1])])
-def test_small_d_has_the_channels_of_the_paper(changed, tiny_images, change, channels):
+def test_small_d_has_the_channels_of_the_paper(tiny_images, change, channels):
     local = changed("unrolled", change, **tiny_images | {"width": 16, "image_size": 32})
     assert [layer.out_channels for layer in layers(local["D"], torch.nn.Conv2d)] == channels
     assert [layer.out_channels for layer in layers(local["G"], torch.nn.ConvTranspose2d)] == [64, 32, 16, 3]
+
+
+def test_ablations_of_dual_d_selu_are_what_the_suite_calls_them():
+    """Which of D1 and D2 has SELU units, residual blocks and minibatch discrimination; the other parts stay."""
+    module = ALGOS["dual_d_selu"]
+    parts = {"selu": torch.nn.SELU, "resblock": module.Residual, "minibatch": module.MinibatchDiscrimination}
+
+    def found(change):
+        local = inside(variants.module_of(f"runs/dual_d_selu-{change}.py") if change else module)
+        kinds = {name: kind.__name__ for name, kind in parts.items()}
+        names = [{type(layer).__name__ for layer in local[D].modules()} for D in ("D1", "D2")]
+        return {name: [kind in these for these in names] for name, kind in kinds.items()}
+
+    paper = {"selu": [False, True], "resblock": [True, False], "minibatch": [True, False]}
+    for change, differs in [
+        ("", {}),
+        ("no_selu", {"selu": [False, False]}),
+        ("both_selu", {"selu": [True, True]}),
+        ("no_resblock", {"resblock": [False, False]}),
+        ("both_minibatch_discrimination", {"minibatch": [True, True]}),
+    ]:
+        assert found(change) == paper | differs, change
+
+
+def test_losses_of_dual_d_selus_ablations():
+    """Hinge: max(0, 1 - D1(x)) + max(0, 1 + D1(G(z))) and the same of D2 with the roles swapped. WGAN-GP's penalty."""
+    hinge, both = (variants.module_of(f"runs/dual_d_selu-{name}.py") for name in ("hinge", "hinge_gradient_penalty"))
+    real, fake = torch.tensor([-2.0, 3.0]), torch.tensor([0.5, -4.0])
+    assert hinge.discriminator_loss(real, fake).item() == pytest.approx(3 / 2 + 1.5 / 2)
+    assert hinge.generator_loss(real, fake).item() == pytest.approx(-1.75 - 0.5)
+    losses = []
+    for module in (hinge, both):
+        local = inside(module)
+        with torch.no_grad():  # D1 and D2 are constant: a slope of 0 costs 10 each
+            for D in (local["D1"], local["D2"]):
+                D.net[-1].weight.zero_()
+                D.net[-1].bias.zero_()
+        losses.append(local["d_step"]()["d_loss"].item())
+    assert losses == pytest.approx([4, 24])
+
+
+def test_a_library_run_as_a_command_names_one(capsys):
+    for file in sorted((ROOT / "scripts" / "lib").glob("*.py")):
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(file), run_name="__main__")
+        said, errors = capsys.readouterr()
+        assert ended.value.code == 2 and not said and errors.count("\n") == 1, file.name
+        assert "library" in errors and "scripts/" in errors, file.name
+    ended = script("scripts/lib/statistics.py")  # beside it, `import statistics` finds itself
+    assert ended.returncode == 2 and ended.stderr.count("\n") == 1
 
 
 def test_a_change_that_does_not_fit_is_refused():
@@ -111,17 +169,17 @@ def test_a_change_that_does_not_fit_is_refused():
 def test_interval_is_students():
     values = [7.0, 8, 6, 8, 3]
     low, high = stats.t.interval(0.95, 4, loc=statistics.mean(values), scale=stats.sem(values))
-    mean, half = benchmark.interval(values)
+    mean, half = of_runs.interval(values)
     assert (mean - half, mean + half) == pytest.approx((low, high))
-    assert benchmark.interval([8.0] * 5) == (8.0, 0.0)
+    assert of_runs.interval([8.0] * 5) == (8.0, 0.0)
     rows = [{"dataset": "ring", "status": "finished", "modes": value} for value in ("8", "7")]
-    assert benchmark.cell(rows[:1], "modes") == "8.0" and benchmark.cell([], "modes") == "-"
-    assert benchmark.cell(rows, "modes") == "7.5 [1.1, 8.0]"  # at most 8: there are no more
+    assert of_runs.cell(rows[:1], "modes") == "8.0" and of_runs.cell([], "modes") == "-"
+    assert of_runs.cell(rows, "modes") == "7.5 [1.1, 8.0]"  # at most 8: there are no more
 
 
 def test_interval_holds_the_mean_95_times_of_100():
     x = torch.randn(4000, 5, generator=torch.Generator().manual_seed(0)).tolist()
-    hit = [abs(mean) <= half for mean, half in map(benchmark.interval, x)]
+    hit = [abs(mean) <= half for mean, half in map(of_runs.interval, x)]
     assert 0.94 < statistics.mean(hit) < 0.96
 
 
@@ -137,13 +195,13 @@ def test_table_counts_a_diverged_run_as_nothing_covered_and_a_failed_one_not_at_
     text = benchmark.page("x", suite, rows)
     assert "| 4 of 5, 1 diverged, 1 failed |" in text and "what the paper says" in text and "8,000" in text
     assert "| 4.7 [0.0, 8.0] |" in text and "| 0.50 [0.50, 0.50] |" in text  # 8, 6, 0, cut at what is possible
-    assert benchmark.values_of(rows, "high_quality") == [0.9, 0.9, 0] and benchmark.values_of(rows, "w1") == [0.5, 0.5]
+    assert of_runs.values_of(rows, "high_quality") == [0.9, 0.9, 0] and of_runs.values_of(rows, "w1") == [0.5, 0.5]
     assert "one CPU core" in text and "A fraction" not in text
 
 
 def test_no_sharp_sample_is_the_worst_reverse_kl():
     rows = [row_of(reverse_kl=0.5), row_of(reverse_kl=""), row_of(status="diverged: x"), row_of(status="failed: x")]
-    assert benchmark.values_of(rows, "reverse_kl") == pytest.approx([0.5, 2.0794415, 2.0794415])
+    assert of_runs.values_of(rows, "reverse_kl") == pytest.approx([0.5, 2.0794415, 2.0794415])
 
 
 # how runs end -------------------------------------------------------------------------------------------------------
@@ -203,13 +261,17 @@ def test_suite_runs_once_and_failures_are_rows(tiny, capsys, monkeypatch):
     assert [sum(row["label"] == control for row in rows) for control in benchmark.CONTROLS] == [10, 10]
     assert (results / "table.md").read_text() == benchmark.page("tiny", benchmark.SUITES["tiny"], rows)
     assert json.loads((results / "environment.json").read_text())["runs"] == 3
+    said = capsys.readouterr().out
     for name in ("samples.png", "curves-ring.png"):
-        assert (results / name).stat().st_size > 5000
+        assert (results / name).stat().st_size > 5000 and f"{results / name}\n" in said
     monkeypatch.setattr(subprocess, "Popen", None)  # the second time there is nothing to run
     capsys.readouterr()
     benchmark.run_all(jobs, 2)
     said = capsys.readouterr().out
     assert "failed: " in said and f"rm {jobs[2].failure}" in said and "diverged: " in said
+    config = folder / "config.json"  # as another default would have written it: the run is stale
+    config.write_text(config.read_text().replace('"lr": 0.001', '"lr": 0.002'))
+    assert jobs[0].folder() is None and jobs[1].folder()
 
 
 def test_results_that_were_not_run_here_are_not_lost(tiny, capsys):
@@ -220,14 +282,15 @@ def test_results_that_were_not_run_here_are_not_lost(tiny, capsys):
     benchmark.run_all(jobs, 2)
     benchmark.write("tiny", jobs, results)
     before = {file.name: file.read_bytes() for file in results.iterdir()}
-    for other in (jobs[:1], benchmark.jobs_of(benchmark.SUITES["tiny"], replace(args, budget=("steps=3",)))):
+    shorter = benchmark.jobs_of(benchmark.SUITES["tiny"], replace(args, budget=("steps=3",)))
+    for other in (jobs[:1], shorter[:1]):
         benchmark.run_all(other, 2)
         capsys.readouterr()
         benchmark.write("tiny", other, results)
         said, elsewhere = capsys.readouterr().out, ROOT / args.out / "results" / "tiny"
         assert f"runs that are not among these and is left as it is; these: {elsewhere}" in said
         assert {file.name: file.read_bytes() for file in results.iterdir()} == before
-        assert len(benchmark.read("tiny", elsewhere)) == len(other) + 20
+        assert len(suites.read("tiny", elsewhere)) == len(other) + 20
     assert "--budget steps=3" in (elsewhere / "table.md").read_text()
     (results / "table.md").unlink()
     benchmark.write("tiny", jobs, results)
@@ -238,6 +301,7 @@ def test_results_that_were_not_run_here_are_not_lost(tiny, capsys):
 def test_uniform_noise_covers_all_modes_without_being_sharp(name):
     """In a square of side 2 e the K discs of radius 3 sd hold K pi (3 sd)^2 / (2 e)^2 of uniform samples."""
     found = benchmark.controls(name, None)
+    assert benchmark.controls(name, None) is found  # w1 of 20 samples takes seconds
     data = benchmark.load_data(name)
     edge = data.modes.abs().max().item() + 3 * data.std
     share = len(data.modes) * math.pi * (3 * data.std) ** 2 / (2 * edge) ** 2
@@ -255,8 +319,8 @@ def test_the_page_says_with_which_budget_it_was_made():
         | {"status": "finished", "coverage": "8", "seconds": "1", "device": "x86_64"}
         for row, budget in [(suite.rows[0], ("steps=900", "no-lr-decay=")), (suite.rows[1], ())]
     ]
-    assert benchmark.budget(suite, runs) == {"no-lr-decay": "", "steps": "900"}
-    assert benchmark.budget(suite, runs[1:]) == {}
+    assert suites.budget(suite, runs) == {"no-lr-decay": "", "steps": "900"}
+    assert suites.budget(suite, runs[1:]) == {}
     page = benchmark.page("x", suite, runs)
     assert "Made by `python scripts/benchmark.py x --budget no-lr-decay= steps=900`" in page
     assert "**A fraction of this protocol: 900 updates of G, with no-lr-decay.**" in page
@@ -291,21 +355,12 @@ def test_numbers_of_images_are_of_the_runs_own_samples(tiny, tiny_images, monkey
     assert (results / "samples.png").exists() and not (results / "curves-folder.png").exists()
 
 
-def test_other_defaults_make_a_run_stale(tiny):
-    args, _ = tiny
-    (job,) = [job for job in benchmark.jobs_of(benchmark.SUITES["tiny"], args) if job.row.label == "changed"]
-    benchmark.run_all([job], 1)
-    config = job.folder() / "config.json"
-    config.write_text(config.read_text().replace('"lr": 0.001', '"lr": 0.002'))
-    assert job.folder() is None
-
-
 def test_an_interrupted_run_goes_on_and_is_no_failure(tiny):
     args, _ = tiny
     row = Row("long", "nsgan", {"steps": "1000", "checkpoint-every": "50", "log-every": "250", "width": "4"}, 1)
     job = benchmark.Job(row, 41, args)
     code = (
-        "from scripts import benchmark, suites; "
+        "from scripts import benchmark; from scripts.lib import suites; "
         f"job = benchmark.Job(suites.{row!r}, 41, benchmark.{args!r}); benchmark.run_all([job], 1)"
     )
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, text=True)
@@ -352,29 +407,29 @@ def test_dry_run_prints_commands_that_a_shell_takes(tmp_path):
     ],
 )
 def test_bad_input_is_one_message(args, said, tmp_path):
-    with pytest.raises(SystemExit, match=said):
+    with pytest.raises(RunError, match=said):
         benchmark.main(benchmark.Args(**args | {"out": str(tmp_path)}))
     assert not list(tmp_path.iterdir())
 
 
 # what is committed --------------------------------------------------------------------------------------------------
 
-COMMITTED = [name for name in suites.SUITES if benchmark.read(name)]
+COMMITTED = [name for name in suites.SUITES if suites.read(name)]
 
 
 @pytest.mark.parametrize("name", COMMITTED)
 def test_committed_table_is_that_of_the_committed_runs(name):
-    rows = benchmark.read(name)
+    rows = suites.read(name)
     assert (ROOT / "results" / name / "table.md").read_text() == benchmark.page(name, suites.SUITES[name], rows)
     for command in {row["command"] for row in rows if row["command"]}:
         keys = {row["settings"] for row in rows if row["command"] == command}
-        assert keys == {benchmark.settings_key(command)}, f"{command} has other defaults now"
+        assert keys == {suites.settings_key(command)}, f"{command} has other defaults now"
     seeds = [(row["label"], row["dataset"], row["seed"]) for row in rows]
     assert len(set(seeds)) == len(seeds)
 
 
 def test_quick_is_committed_in_full():
-    rows = benchmark.read("quick")
+    rows = suites.read("quick")
     for row in suites.QUICK.rows:
         these = [r for r in rows if (r["label"], r["dataset"]) == (row.label, row.dataset)]
         assert len(these) == row.seeds and {r["command"] for r in these} == {row.command()}
@@ -386,6 +441,6 @@ def test_all_suites_are_committed():
 
 def test_the_main_command_covers_all_modes_on_every_seed():
     """What the README promises first: 8 of 8 modes, and on average at least 0.85 of the samples sharp."""
-    rows = [row for row in benchmark.read("quick") if (row["label"], row["dataset"]) == ("wgan_gp", "ring")]
+    rows = [row for row in suites.read("quick") if (row["label"], row["dataset"]) == ("wgan_gp", "ring")]
     assert all(row["coverage"] == row["modes"] == "8" for row in rows)
     assert statistics.mean(float(row["high_quality"]) for row in rows) >= 0.85

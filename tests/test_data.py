@@ -1,5 +1,6 @@
 """Data sets: the mixtures against their mathematics, the images against pictures made here."""
 
+import math
 import os
 import pickle
 import struct
@@ -10,7 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from common.data import TORCHVISION, Images, load_data
+from common.args import RunError
+from common.data import TORCHVISION, Cloud, Images, Points, fixed_sample, load_data, own_data
 
 REAL = os.environ.get("CLEANGAN_DATA")
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -47,7 +49,8 @@ def test_grid_is_five_by_five_means_two_apart():
 @pytest.mark.parametrize("name, std", [("ring", 0.02), ("grid", 0.05)])
 def test_points_are_round_gaussians_with_equal_shares(name, std):
     data, n = load_data(name), 80_000
-    points = data.sample(n, seeded(0))
+    torch.manual_seed(0)
+    points = data.sample(n)
     assert points.shape == (n, *data.shape) and points.dtype == torch.float32
     mode = torch.cdist(points, data.modes).argmin(dim=1)
     fair, noise = 1 / len(data.modes), (points - data.modes[mode]) / std
@@ -70,30 +73,28 @@ def data(request):
     return Images(noise, torch.device("cpu"), stack=3 if request.param == "stacked" else 1)
 
 
-def test_a_generator_fixes_the_sample_and_leaves_the_global_state_alone(data):
-    before = torch.get_rng_state()
-    first, again, other = (data.sample(20, seeded(seed)) for seed in (1, 1, 2))
-    assert torch.equal(first, again) and not torch.equal(first, other)
-    assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_without_a_generator_the_sample_follows_the_global_seed(data):
+def test_a_sample_follows_the_global_seed(data):
     def sample(seed):
         torch.manual_seed(seed)
         return data.sample(20)
 
     first, again, other = sample(1), sample(1), sample(2)
     assert torch.equal(first, again) and not torch.equal(first, other)
+    assert not torch.equal(data.sample(20), data.sample(20))
 
 
-def test_one_generator_goes_on_to_new_samples(data):
-    generator = seeded(1)
-    assert not torch.equal(data.sample(20, generator), data.sample(20, generator))
+def test_a_fixed_sample_is_always_the_same_and_leaves_the_random_numbers_alone(data):
+    torch.manual_seed(1)
+    first, expected = fixed_sample(data, 20), torch.randn(3)
+    torch.manual_seed(1)
+    assert torch.equal(torch.randn(3), expected)
+    assert torch.equal(fixed_sample(data, 20), first) and not torch.equal(data.sample(20), first)
 
 
 def test_images_are_drawn_uniformly_with_replacement():
     images = torch.arange(10, dtype=torch.uint8).view(10, 1, 1, 1)
-    drawn = (Images(images, torch.device("cpu")).sample(20_000, seeded(0)) + 1) * 127.5
+    torch.manual_seed(0)
+    drawn = (Images(images, torch.device("cpu")).sample(20_000) + 1) * 127.5
     share = drawn.flatten().round().long().bincount(minlength=10) / 20_000
     assert len(share) == 10 and (share - 0.1).abs().max() < 5 * (0.1 / 20_000) ** 0.5
 
@@ -111,11 +112,94 @@ def test_images_too_large_for_the_gpu_stay_on_the_host_and_are_sampled_from_ther
     data = Images(images, torch.device("cuda"))
     assert not data.on_device and data.images.device.type == "cpu"
     data.device = torch.device("cpu")  # so that this needs no GPU
-    assert torch.equal(data.sample(3, seeded(0)), torch.ones(3, 1, 2, 2))
+    assert torch.equal(data.sample(3), torch.ones(3, 1, 2, 2))
 
 
 def test_on_the_cpu_data_is_on_the_device(data):
     assert data.on_device
+
+
+# --- one's own data
+
+
+class Thing:
+    """Somebody's object: samples of `shape` that draw() gives."""
+
+    def __init__(self, shape, draw):
+        self.shape, self.sample = shape, draw
+
+
+CPU = torch.device("cpu")
+CLOUD = torch.tensor([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])
+BYTES = torch.arange(4 * 256).remainder(256).view(4, 1, 16, 16).byte()
+OWN = {
+    "points": CLOUD,
+    "points in double": CLOUD.double(),
+    "images": BYTES,
+    "Points": Points(CLOUD, 0.1),
+    "Cloud": Cloud(CLOUD),
+    "Images": Images(BYTES, CPU),
+    "object of points": Thing((2,), lambda n: torch.ones(n, 2)),
+    "object of images": Thing(torch.Size([3, 32, 32]), lambda n: torch.ones(n, 3, 32, 32)),
+}
+
+
+@pytest.mark.parametrize("own", OWN.values(), ids=OWN)
+def test_own_data_have_a_shape_and_samples_of_it(own):
+    data = own_data(own, CPU)
+    sample = data.sample(5)
+    assert sample.shape == (5, *data.shape) and sample.dtype == torch.float32 and type(data.shape) is tuple
+    if isinstance(own, torch.Tensor) and own.dim() == 2:
+        assert all(any(torch.equal(point, row) for row in CLOUD) for point in sample)
+    if isinstance(own, torch.Tensor) and own.dim() == 4:
+        assert sample.min() == -1 and sample.max() == 1
+
+
+@pytest.mark.parametrize("own", OWN.values(), ids=OWN)
+def test_own_data_on_the_cpu_go_to_the_device_of_the_run(own):
+    """The device meta stands for a GPU."""
+    assert own_data(own, torch.device("meta")).sample(3).device.type == "meta"
+
+
+def test_an_object_may_know_its_modes_and_say_that_it_is_on_the_device():
+    thing = Thing((2,), lambda n: torch.ones(n, 2))
+    data = own_data(thing, CPU)
+    assert not hasattr(data, "modes") and not getattr(data, "on_device", False)
+    thing.modes, thing.on_device = CLOUD, True
+    assert data.modes is CLOUD and data.on_device
+
+
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        (torch.rand(4, 3, 16, 16), r"tensor \(4, 3, 16, 16\) of torch.float32: .*uint8"),
+        (torch.zeros(4, 16, 16, dtype=torch.uint8), r"images \[N, C, H, W\] of uint8"),
+        (torch.zeros(4, 16, 16, 3, dtype=torch.uint8), "size a power of two"),
+        (torch.zeros(4, 1, 28, 28, dtype=torch.uint8), r"shape \(1, 28, 28\).*pad or resize"),
+        (torch.zeros(4, 1, 8, 8, dtype=torch.uint8), "16 or more"),
+        (torch.zeros(4, 1, 16, 32, dtype=torch.uint8), "size a power of two"),
+        (torch.tensor([[0.0, math.nan]]), "finite floats"),
+        (torch.tensor([[0.0, math.inf]]), "finite floats"),
+        (torch.zeros(4, 3), r"points \[N, 2\]"),
+        (torch.zeros(4, 2, dtype=torch.long), "finite floats"),
+        (torch.zeros(4), r"points \[N, 2\]"),
+        (torch.tensor(1.0), r"points \[N, 2\]"),
+        ([[0.0, 1.0]], "data is a list: it must be a tensor, or have .shape and .sample"),
+        (np.zeros((4, 2)), "data is a ndarray"),
+        (Thing((3,), None), r"shape \(3,\): it must be \(2,\)"),
+        (Thing((1, 28, 28), None), "pad or resize"),
+    ],
+)
+def test_other_data_are_refused_with_a_sentence(own, said):
+    with pytest.raises(RunError, match=said) as end:
+        own_data(own, CPU)
+    assert "\n" not in str(end.value)
+
+
+@pytest.mark.parametrize("own", [torch.empty(0, 2), torch.empty(0, 1, 16, 16, dtype=torch.uint8)])
+def test_no_data_are_refused(own):
+    with pytest.raises(RunError):
+        own_data(own, CPU)
 
 
 # --- the sets of torchvision, from files made here
@@ -140,7 +224,7 @@ def test_digits_are_padded_with_black_to_32(tmp_path, name, folder):
     assert np.array_equal(data.images[:, 0, 2:-2, 2:-2].numpy(), digits)
     border = torch.ones(32, 32, dtype=torch.bool)
     border[2:-2, 2:-2] = False
-    sample = data.sample(5, seeded(0))
+    sample = data.sample(5)
     assert sample.shape == (5, 1, 32, 32)
     assert (sample[:, 0, border] == -1).all() and (sample[:, 0, ~border] > -1).all()
 
@@ -170,7 +254,7 @@ def test_a_smaller_image_size_averages_and_does_not_skip_pixels(tmp_path):
 def test_stacked_mnist_has_three_independent_digits_per_image(tmp_path):
     write_idx(tmp_path / "MNIST" / "raw", np.arange(10)[:, None, None] * np.full((28, 28), 20))
     data, n = load_data("stacked_mnist", str(tmp_path)), 5000
-    sample = data.sample(n, seeded(0))
+    sample = data.sample(n)
     assert data.shape == (3, 32, 32) and sample.shape == (n, 3, 32, 32)
     inner = sample[:, :, 2:-2, 2:-2].flatten(2)
     assert torch.equal(inner.amin(2), inner.amax(2))  # every channel is one whole digit
@@ -217,12 +301,12 @@ def test_celeba_is_the_centred_square_of_its_folder_of_images(tmp_path, monkeypa
         ("celeba", "CelebA", "celeba"),
     ],
 )
-def test_missing_files_without_a_network_end_with_what_to_do(tmp_path, monkeypatch, name, kind, folder):
+def test_missing_files_without_a_network_give_what_to_do(tmp_path, monkeypatch, name, kind, folder):
     def offline(*args, **kwargs):
         raise RuntimeError("Error downloading x:\nname or service not known")
 
     monkeypatch.setattr(f"torchvision.datasets.{kind}", offline)
-    with pytest.raises(SystemExit) as end:
+    with pytest.raises(RunError) as end:
         load_data(name, str(tmp_path))
     assert str(end.value).startswith(f"{name}: ")
     for words in (str(tmp_path / folder), "--data-root", "(name or service not known)"):
@@ -234,19 +318,19 @@ def test_an_error_without_words_is_told_by_its_kind(monkeypatch):
         raise TimeoutError
 
     monkeypatch.setattr("torchvision.datasets.MNIST", fail)
-    with pytest.raises(SystemExit, match="TimeoutError"):
+    with pytest.raises(RunError, match="TimeoutError"):
         load_data("mnist")
 
 
-def test_a_damaged_file_of_a_set_ends_the_program(tmp_path):
+def test_a_damaged_file_of_a_set_is_refused(tmp_path):
     write_idx(tmp_path / "MNIST" / "raw", np.zeros((2, 28, 28)))
     (tmp_path / "MNIST" / "raw" / "train-images-idx3-ubyte").write_bytes(b"cut off")
-    with pytest.raises(SystemExit, match="mnist: cannot be read"):
+    with pytest.raises(RunError, match="mnist: cannot be read"):
         load_data("mnist", str(tmp_path))
 
 
-def test_an_unknown_name_ends_with_the_known_ones():
-    with pytest.raises(SystemExit) as end:
+def test_an_unknown_name_is_refused_with_the_known_ones():
+    with pytest.raises(RunError) as end:
         load_data("mnits")
     for name in ("mnits", "ring", "grid", *TORCHVISION, "folder"):
         assert name in str(end.value)
@@ -403,16 +487,16 @@ def test_names_that_are_not_unicode_are_read_and_reported(pictures, capsys):
     assert "1 of 3" in said and "th\\udce9.png" in said and said.encode()
 
 
-def test_a_folder_of_damaged_files_only_ends_the_program(pictures, cache):
+def test_a_folder_of_damaged_files_only_is_refused(pictures, cache):
     (pictures / "a.png").write_text("no picture")
-    with pytest.raises(SystemExit, match="can.* be read") as end:
+    with pytest.raises(RunError, match="can.* be read") as end:
         load_folder(pictures)
     assert str(pictures) in str(end.value) and not list(cache.iterdir())
 
 
-def test_a_folder_without_images_ends_the_program(pictures):
+def test_a_folder_without_images_is_refused(pictures):
     (pictures / "notes.txt").touch()
-    with pytest.raises(SystemExit, match="no images below .*Pillow") as end:
+    with pytest.raises(RunError, match="no images below .*Pillow") as end:
         load_folder(pictures)
     assert str(pictures) in str(end.value)
 
@@ -426,8 +510,8 @@ def test_linked_folders_are_followed(tmp_path):
     assert load_data("folder", tmp_path / "images", 16).images.shape == (1, 3, 16, 16)
 
 
-def test_a_missing_folder_ends_the_program(tmp_path):
-    with pytest.raises(SystemExit, match="--data-root") as end:
+def test_a_missing_folder_is_refused(tmp_path):
+    with pytest.raises(RunError, match="--data-root") as end:
         load_folder(tmp_path / "nowhere")
     assert str(tmp_path / "nowhere") in str(end.value)
 
@@ -511,10 +595,10 @@ def test_an_interrupted_decode_leaves_nothing_behind(pictures, cache, monkeypatc
     assert cache.is_dir() and not list(cache.iterdir())
 
 
-def test_a_cache_that_cannot_be_written_ends_the_program(pictures, cache):
+def test_a_cache_that_cannot_be_written_is_refused(pictures, cache):
     save(Image.new("RGB", (32, 32), RED), pictures / "a.png")
     cache.parent.write_text("a file where the folder should be")
-    with pytest.raises(SystemExit, match="cannot write") as end:
+    with pytest.raises(RunError, match="cannot write") as end:
         load_folder(pictures)
     assert str(cache) in str(end.value)
 

@@ -6,8 +6,10 @@ import math
 import pytest
 import torch
 
-from common.data import load_data
+from common.data import Cloud, Images, fixed_sample, load_data
 from common.metrics import evaluate, mode_statistics, sliced_wasserstein, wasserstein
+
+pytestmark = pytest.mark.exact_w1
 
 SQUARE = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0], [10.0, 10.0]])
 
@@ -114,3 +116,21 @@ def test_evaluate_is_repeatable_and_leaves_the_random_state():
     first, again = evaluate(data, fake, final=True), evaluate(data, fake, final=True)
     assert first == again and torch.equal(torch.get_rng_state(), state)
     assert 0 < first["w1"] < 0.5 and "w1" not in evaluate(data, fake)
+
+
+def test_points_without_known_modes_are_measured_by_distances():
+    torch.manual_seed(0)
+    cloud = Cloud(torch.randn(500, 2))
+    fake, exact = torch.zeros(300, 2), cloud.sample(300)
+    numbers, best = evaluate(cloud, fake, final=True), evaluate(cloud, exact, final=True)
+    real = fixed_sample(cloud, 300)
+    assert numbers == {"swd": sliced_wasserstein(real, fake), "w1": wasserstein(real, fake)}
+    assert best["swd"] < numbers["swd"] / 5 and best["w1"] < numbers["w1"] / 3
+    assert numbers["w1"] == pytest.approx(real.norm(dim=1).mean().item(), rel=1e-5)  # all go to the one point
+
+
+def test_images_are_measured_by_the_sliced_distance_alone():
+    torch.manual_seed(0)
+    images = Images(torch.randint(256, (20, 3, 16, 16), dtype=torch.uint8), torch.device("cpu"))
+    fake = torch.zeros(50, 3, 16, 16)
+    assert evaluate(images, fake, final=True) == {"swd": sliced_wasserstein(fixed_sample(images, 50), fake)}

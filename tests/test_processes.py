@@ -10,24 +10,28 @@ import time
 
 import pytest
 import torch
-from conftest import ALGOS, ROOT, script
-from test_resume import contents, same
+from conftest import ALGOS, ROOT, contents, same
+
+from common.args import parse
 
 LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
 
-# All algorithms in float64, in one launch. With "shares" three updates, in which every process takes its part of the
-# samples that one process would draw; else its own. Each process writes what was trained and what it draws next.
+# In one launch all algorithms in float64, with a width of 8. First "shares": three updates, in which each process takes
+# its part of the samples that one process would draw. Then, in several processes, "own": five updates with own samples.
+# Each process writes what was trained and what it draws next.
 CODE = """
 import importlib, sys, torch
 import torch.distributed as dist
 sys.path.insert(0, "{root}")
-from common import metrics, processes
+from common import metrics
 from common.processes import RANK, WORLD
 from common.run import Run
 
-names, shares, out = sys.argv[1].split(","), sys.argv[2] == "shares", sys.argv[3]
+out, names = sys.argv[1], sys.argv[2:]
 batch = 16 // WORLD
 torch.set_default_dtype(torch.float64)
+randn, rand, randint, randn_like = torch.randn, torch.rand, torch.randint, torch.randn_like
+seed, steps = Run._seed, Run.steps
 
 
 def part(draw, size_at):
@@ -35,7 +39,7 @@ def part(draw, size_at):
         words = list(words)
         whole = size_at == 1 or isinstance(words[size_at], tuple)
         size = list(words[size_at]) if whole else list(words)
-        if size[0] != batch:
+        if not size or size[0] != batch:
             return draw(*words, **options)
         size[0] *= WORLD
         if whole:
@@ -47,16 +51,17 @@ def part(draw, size_at):
     return patched
 
 
-def like(x):
-    return torch.randn(*x.shape)
-
-
-if shares:
-    torch.randn, torch.rand, torch.randint = part(torch.randn, 0), part(torch.rand, 0), part(torch.randint, 1)
-    torch.randn_like = like
+def shares():
+    torch.randn, torch.rand, torch.randint = part(randn, 0), part(rand, 0), part(randint, 1)
+    torch.randn_like = lambda x: torch.randn(*x.shape)
     Run._seed = lambda self, step: None
-steps, seen, trained = Run.steps, [], dict()
-processes.disconnect = lambda: None
+
+
+def own():
+    torch.randn, torch.rand, torch.randint, torch.randn_like, Run._seed = randn, rand, randint, randn_like, seed
+
+
+trained = dict()
 metrics.wasserstein = lambda x, y: 0.0  # slow, and not of interest here
 
 
@@ -66,16 +71,16 @@ def kept(self, **state):
 
 
 Run.steps = kept
-for name in names:
-    module = importlib.import_module("algos." + name)
-    more = dict(minibatch_discrimination=False) if name == "dual_d_selu" else dict()
-    more |= dict(noise="uniform") if name == "dragan" and not shares else dict()
-    count = 3 if shares else 20
-    trained.clear()
-    args = module.Args(steps=count, log_every=count, width=8, batch_size=16, out=out, device="cpu", lr=1e-3, **more)
-    module.train(args)
-    state = {{k: v if torch.is_tensor(v) else v.state_dict() for k, v in trained.items()}}
-    torch.save([state, torch.randn(5)], f"{{out}}/{{name}}-{{RANK}}.pt")
+for way, count in [(shares, 3), (own, 5)][:WORLD]:
+    way()
+    for name in names:
+        module = importlib.import_module("algos." + name)
+        more = dict(minibatch_discrimination=False) if name == "dual_d_selu" else dict()
+        trained.clear()
+        args = dict(steps=count, log_every=count, width=8, batch_size=16, out=out, device="cpu", lr=1e-3, quiet=True)
+        module.train(module.Args(**args, **more))
+        state = {{k: v if torch.is_tensor(v) else v.state_dict() for k, v in trained.items()}}
+        torch.save([state, torch.randn(5)], f"{{out}}/{{name}}-{{way.__name__}}-{{RANK}}.pt")
 if WORLD > 1:
     dist.destroy_process_group()
 """
@@ -83,33 +88,40 @@ if WORLD > 1:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """trained(processes, kind): {algorithm: [(state, next random numbers) of each process]}, all of one launch."""
+    """trained(processes, way): {algorithm: [(state, next random numbers) of each process]}, of one launch."""
     done = {}
 
-    def run(count, kind):
-        if (count, kind) not in done:
-            out = tmp_path_factory.mktemp(f"{kind}{count}")
-            (out / "code.py").write_text(CODE.format(root=ROOT))
-            words = [sys.executable] if count == 1 else LAUNCH
-            words = [*words, out / "code.py", ",".join(ALGOS), kind, out]
-            ended = subprocess.run([*map(str, words)], cwd=ROOT, capture_output=True, text=True, timeout=300)
-            assert ended.returncode == 0, ended.stderr
-            done[count, kind] = {
-                name: [torch.load(out / f"{name}-{rank}.pt") for rank in range(count)] for name in ALGOS
-            }
-        return done[count, kind]
+    def run(count, way):
+        if count not in done:
+            done[count] = tmp_path_factory.mktemp(f"{count}")
+            launch_and_wait(CODE, done[count], *ALGOS, count=count)
+        return {name: [torch.load(done[count] / f"{name}-{way}-{r}.pt") for r in range(count)] for name in ALGOS}
 
     return run
+
+
+def launch_and_wait(code, out, *words, count=2):
+    """What `count` processes say that run this code with these words."""
+    (out / "code.py").write_text(code.format(root=ROOT))
+    words = [*([sys.executable] if count == 1 else LAUNCH), out / "code.py", out, *words]
+    ended = subprocess.run([*map(str, words)], cwd=ROOT, capture_output=True, text=True, timeout=1800)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
 
 
 def leaves(state):
     return [x for x in torch.utils._pytree.tree_leaves(state) if isinstance(x, torch.Tensor) and x.is_floating_point()]
 
 
+WHOLE_BATCH = {"minibatch_discrimination"}  # D compares the samples of a batch: half of it is another D
+
+
 def test_two_halves_of_a_batch_give_the_gradients_of_the_whole(trained):
     """In every file: after three updates the weights and the means of gradients are those of one process."""
     alone, together = trained(1, "shares"), trained(2, "shares")
-    for name in ALGOS:  # not a test for each: two workers of pytest would launch everything twice
+    for name in (
+        name for name in ALGOS if name not in WHOLE_BATCH
+    ):  # not a test for each: two workers of pytest would launch everything twice
         ((one, _),), ((two, _), _) = alone[name], together[name]
         assert one.keys() == two.keys()
         for whole, half in zip(leaves(one), leaves(two), strict=True):
@@ -122,92 +134,125 @@ def test_processes_keep_the_same_weights_and_draw_other_samples(trained):
         assert same(first, second) and not torch.equal(a, b), name
 
 
-def launch(*words, **options):
-    return subprocess.Popen(
-        [*LAUNCH, *map(str, words)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options
-    )
+WORDS = "--width 8 --steps 300 --checkpoint-every 100 --log-every 50 --device cpu --resume --out".split()
 
+# A whole run, the same again, and bad input: what train() returns or raises in each process.
+GUEST = """
+import json, sys
+sys.path.insert(0, "{root}")
+from algos import nsgan
+from common import metrics
+from common.args import RunError, parse
+from common.processes import RANK
 
-def finish(process):
-    out = process.communicate(timeout=120)[0]
-    return process.returncode, out
-
-
-WORDS = "algos/nsgan.py --width 8 --steps 600 --checkpoint-every 100 --log-every 50 --device cpu --resume".split()
+metrics.wasserstein = lambda x, y: 0.0
+out, words, said = sys.argv[1], sys.argv[2:], []
+for more in ([], [], ["--batch-size", "33"], ["--dataset", "folder", "--data-root", out + "/nowhere"]):
+    try:
+        said.append(nsgan.train(parse(nsgan.Args, words=words + more)))
+    except RunError as error:
+        said.append(str(error))
+open(f"{{out}}/said-{{RANK}}.json", "w").write(json.dumps(said))
+"""
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The folder of an unbroken run in two processes."""
     out = tmp_path_factory.mktemp("whole")
-    status, said = finish(launch(*WORDS, "--out", out))
-    assert status == 0 and said.count("600 steps on cpu") == 1, said
-    return out / "nsgan-ring-s1"
+    (out / "printed").write_text(launch_and_wait(GUEST, out, *WORDS, out / "runs"))
+    return out / "runs" / "nsgan-ring-s1"
 
 
-@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
-def test_broken_run_ends_cleanly_and_resumes_exactly(end, whole, tmp_path):
-    """SIGTERM to all, as a cluster does; SIGKILL to one process, which ends the others too."""
-    process = launch(*WORDS, "--out", tmp_path, start_new_session=True)
-    folder = tmp_path / "nsgan-ring-s1"
-    limit = time.monotonic() + 90
-    while not (folder / "checkpoint.pt").exists():
-        assert time.monotonic() < limit and process.poll() is None
-        time.sleep(0.02)
-    workers = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
-    for worker in workers if end == signal.SIGTERM else workers[-1:]:
-        os.kill(int(worker), end)
-    if end == signal.SIGTERM:
-        process.terminate()
-    status, said = finish(process)
-    assert status != 0 and not (folder / "result.json").exists(), said
-    assert "stopped after step" in said if end == signal.SIGTERM else "Signal 9 (SIGKILL)" in said
-    if end == signal.SIGTERM:
-        assert torch.load(folder / "checkpoint.pt", weights_only=True)["step"] % 10 == 0
-        return
-    status, said = finish(launch(*WORDS, "--out", tmp_path))
-    assert status == 0 and said.count("resumed after step") == 1, said
-    assert same(contents(folder), contents(whole))
-
-
-def test_finished_run_ends_all_processes_at_once(whole):
-    status, said = finish(launch(*WORDS, "--out", whole.parent))
-    assert status == 0 and said.count("is finished: nothing to resume") == 1, said
+def test_a_run_in_two_processes_is_a_good_guest(whole):
+    """All get the result, also of a finished run, and bad input ends no process; one of them speaks."""
+    first, second = (json.loads((whole.parents[1] / f"said-{rank}.json").read_text()) for rank in (0, 1))
+    assert first[0] == first[1] == second[0] == second[1] and first[0]["step"] == 300
+    assert first[2] == second[2] == "--batch-size 33: must be divisible by the 2 processes"
+    assert first[3].startswith("no folder of images at") and second[3] == ""
+    printed = (whole.parents[1] / "printed").read_text()
+    assert printed.count("300 steps on cpu") == 1 and printed.count("is finished: nothing to resume") == 1
 
 
 def test_rows_and_pictures_are_written_once(whole):
     rows = [json.loads(row)["step"] for row in (whole / "metrics.jsonl").read_text().splitlines()]
-    assert rows == list(range(50, 650, 50)) and len(list((whole / "samples").iterdir())) == 12
+    assert rows == list(range(50, 350, 50)) and len(list((whole / "samples").iterdir())) == 6
     assert len(torch.load(whole / "checkpoint.pt", weights_only=True)["rng"]) == 2
 
 
-def test_another_number_of_processes_goes_on(whole, tmp_path):
+KILLED = """
+import os, runpy, signal, sys
+sys.path.insert(0, "{root}")
+from common.processes import RANK
+from common.run import Run
+
+log = Run.log
+
+
+def killed(self, step, numbers, G):
+    if step == 151 and RANK == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    log(self, step, numbers, G)
+
+
+Run.log = killed
+sys.argv = ["{root}/algos/nsgan.py", *sys.argv[1:]]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def launch(file, *words):
+    words = [*LAUNCH, str(file), *map(str, words)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "start_new_session": True}
+    return subprocess.Popen(words, cwd=ROOT, **pipes)
+
+
+def finish(process):
+    said = process.communicate(timeout=1800)[0]  # only so as not to hang for ever
+    return process.returncode, said
+
+
+def test_sigterm_to_all_ends_them_after_the_same_step(tmp_path):
+    """As a cluster sends it."""
+    endless = [word if word != "300" else "1000000" for word in WORDS]
+    process, folder = launch("algos/nsgan.py", *endless, tmp_path), tmp_path / "nsgan-ring-s1"
+    while not (folder / "checkpoint.pt").exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    workers = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
+    for worker in workers:
+        os.kill(int(worker), signal.SIGTERM)
+    process.terminate()
+    status, said = finish(process)
+    assert status != 0 and not (folder / "result.json").exists() and "stopped after step" in said, said
+    assert torch.load(folder / "checkpoint.pt", weights_only=True)["step"] % 10 == 0
+
+
+def test_sigkill_to_one_ends_the_others_and_the_run_resumes_exactly(whole, tmp_path):
+    (tmp_path / "killed.py").write_text(KILLED.format(root=ROOT))
+    folder = tmp_path / "nsgan-ring-s1"
+    status, said = finish(launch(tmp_path / "killed.py", *WORDS, tmp_path))
+    assert status != 0 and not (folder / "result.json").exists() and "Signal 9 (SIGKILL)" in said, said
+    status, said = finish(launch("algos/nsgan.py", *WORDS, tmp_path))
+    assert status == 0 and said.count("resumed after step 100") == 1, said
+    assert same(contents(folder), contents(whole))
+
+
+def test_another_number_of_processes_goes_on(whole, tmp_path, capsys):
     """From two to one, with new random numbers: the same start, another end."""
     folder = tmp_path / "nsgan-ring-s1"
     shutil.copytree(whole, folder)
     (folder / "result.json").unlink()
     saved = torch.load(folder / "checkpoint.pt", weights_only=True)
-    torch.save(saved | {"step": 500}, folder / "checkpoint.pt")
-    ended = script(*WORDS, "--out", tmp_path)
-    assert ended.returncode == 0 and "resumed after step 500" in ended.stdout, ended.stderr
+    torch.save(saved | {"step": 200}, folder / "checkpoint.pt")
+    assert ALGOS["nsgan"].train(parse(ALGOS["nsgan"].Args, words=[*WORDS, str(tmp_path)]))["folder"] == str(folder)
+    assert "resumed after step 200" in capsys.readouterr().out
     assert len(torch.load(folder / "checkpoint.pt", weights_only=True)["rng"]) == 1
 
 
-def test_missing_data_is_one_message(tmp_path):
-    status, said = finish(
-        launch("algos/nsgan.py", "--dataset", "folder", "--data-root", tmp_path / "no", "--device", "cpu")
-    )
-    assert status != 0 and said.count("no folder of images at") == 1, said
-
-
-def test_batch_that_cannot_be_shared_is_refused(tmp_path):
-    status, said = finish(launch("algos/nsgan.py", "--batch-size", 33, "--out", tmp_path))
-    assert status != 0 and "--batch-size 33: must be divisible by the 2 processes" in said
-
-
-def test_readme_counts_the_weights_that_are_sent():
-    """The README's table: weights of both networks, and the megabytes of gradients of one update with five of D."""
-    text = (ROOT / "README.md").read_text()
+def test_the_page_counts_the_weights_that_are_sent():
+    """The table: weights of both networks, and the megabytes of gradients of one update with five of D."""
+    text = (ROOT / "scripts" / "README.md").read_text()
     for size in (32, 64):
         G = ALGOS["wgan_gp"].Generator(64, (3, size, size), 128)
         D = ALGOS["wgan_gp"].Discriminator((3, size, size), 128)

@@ -1,13 +1,17 @@
 """scripts/sample.py: the generator of a checkpoint as it was, and what is written from it."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 from conftest import ALGOS, load_script, script
 from PIL import Image
 
-from common.run import as_bytes
+from common.args import RunError
+from common.draw import as_bytes
+from scripts.lib.command import command
+from scripts.lib.trained import Trained
 
 sample = load_script("sample")
 
@@ -31,7 +35,7 @@ def test_samples_are_those_of_the_trained_generator(algo, tmp_path, tiny_images,
     algo.train(args)
     (z_fixed,) = [x for x in z if x.shape[0] == 1000]
     (folder,) = tmp_path.glob("*-folder-s3")
-    run = sample.Trained(folder, torch.device("cpu"))
+    run = Trained(folder, "cpu")
     assert run.shape == (3, 16, 16) and run.step == 2
     difference = run.sample(z_fixed).int() - as_bytes(seen[-1]).int()
     assert difference.abs().max() <= 1  # other batches and memory layout: rounding
@@ -50,7 +54,7 @@ def test_grid_pngs_walk_and_film_of_images(tmp_path, tiny_images):
     single = [Image.open(singles / f"{i:05d}.png") for i in range(3)]
     assert all(image.size == (16, 16) for image in single) and len(list(singles.iterdir())) == 3
     grid = Image.open(out / "grid.png")
-    run = sample.Trained(folder, torch.device("cpu"))
+    run = Trained(folder, "cpu")
     first = run.sample(run.latents(64, 1))[0].permute(1, 2, 0).numpy()
     assert Image.fromarray(first).tobytes() == grid.crop((0, 0, 16, 16)).tobytes() == single[0].tobytes()
     walk = Image.open(out / "interpolation.png")
@@ -89,25 +93,50 @@ def test_points(points, tmp_path):
     assert len((tmp_path / "points.csv").read_text().splitlines()) == 6
     assert Image.open(tmp_path / "grid.png").size == (480, 524)
     for wrong in ({"count": -1}, {"interpolate": -1}, {"seed": 2**70}):
-        with pytest.raises(SystemExit, match=f"--{[*wrong][0]}"):
+        with pytest.raises(RunError, match=f"--{[*wrong][0]}"):
             sample.main(sample.Args(str(points), device="cpu", **wrong))
-    with pytest.raises(SystemExit, match="for images"):
+    with pytest.raises(RunError, match="for images"):
         sample.main(sample.Args(str(points), interpolate=1, device="cpu"))
 
 
-def test_a_folder_that_is_no_run_is_refused_in_one_line(points, tmp_path):
-    ended = script("scripts/sample.py", tmp_path / "nothing")
-    assert ended.returncode == 1 and len(ended.stderr.splitlines()) == 1 and "nothing" in ended.stderr
+def test_a_folder_that_is_no_run_is_refused_in_one_line(points, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["sample.py", str(tmp_path / "nothing")])
+    with pytest.raises(SystemExit) as ended:
+        command(sample.main, sample.Args, sample.__doc__)  # Python prints the text on stderr, with status 1
+    assert "nothing is not a run" in ended.value.code and "\n" not in ended.value.code
     (tmp_path / "checkpoint.pt").write_bytes((points / "checkpoint.pt").read_bytes()[:1000])
     (tmp_path / "config.json").write_text((points / "config.json").read_text())
-    with pytest.raises(SystemExit, match="not a run"):
-        sample.Trained(tmp_path, torch.device("cpu"))
+    with pytest.raises(RunError, match="not a run"):
+        Trained(tmp_path, "cpu")
     config = json.loads((points / "config.json").read_text())
     config["args"]["width"] = 65  # not the width of the checkpoint
     (tmp_path / "checkpoint.pt").write_bytes((points / "checkpoint.pt").read_bytes())
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(SystemExit, match="not a run"):
-        sample.Trained(tmp_path, torch.device("cpu"))
+    with pytest.raises(RunError, match="not a run"):
+        Trained(tmp_path, "cpu")
+
+
+def test_one_call_gives_the_generator_back(points):
+    """n new samples, which are those of the latents of seed 1; and a run from before shapes were written down."""
+    run = Trained(points)
+    assert run.sample(7).shape == (7, 2) and not run.G.training
+    assert torch.equal(run.sample(7), run.sample(run.latents(7, seed=1)))
+    assert not torch.equal(run.sample(7), run.sample(run.latents(7, seed=2)))
+
+
+def test_a_run_of_before_has_no_shape_and_no_z_dim(tmp_path, tiny_images):
+    """config.json had no `shape` and, where --z-dim was not given, a 0: 2 for points, 64 for images."""
+    out = {"out": str(tmp_path), "steps": 1, "device": "cpu"}
+    for args in ({"dataset": "ring", "z_dim": 2}, {**tiny_images, "z_dim": 64}):
+        folder = ALGOS["gan"].train(ALGOS["gan"].Args(**args, **out))["folder"]
+        new = Trained(folder, "cpu")
+        path = Path(folder) / "config.json"
+        config = json.loads(path.read_text())
+        assert tuple(config.pop("shape")) == new.shape
+        config["args"]["z_dim"] = 0
+        path.write_text(json.dumps(config))
+        old = Trained(folder, "cpu")
+        assert (old.shape, old.z_dim) == (new.shape, new.z_dim) and torch.equal(old.sample(3), new.sample(3))
 
 
 def test_slerp_keeps_to_the_shell():
@@ -120,3 +149,13 @@ def test_slerp_keeps_to_the_shell():
     steps = arc.diff(dim=0).norm(dim=1)
     torch.testing.assert_close(steps, steps[:1].expand(8))  # even
     torch.testing.assert_close(sample.slerp(a, a, 3), a.expand(3, 64))
+
+
+@pytest.mark.parametrize("shape", [(2,), (1, 16, 16)])
+def test_a_run_on_own_data_is_sampled_without_them(shape, tmp_path):
+    data = torch.randn(50, 2) if shape == (2,) else torch.randint(256, (50, *shape), dtype=torch.uint8)
+    args = {"dataset": "ring" if shape == (2,) else "folder", "width": 8, "batch_size": 8, "steps": 1}
+    trained = ALGOS["nsgan"].train(ALGOS["nsgan"].Args(**args, out=str(tmp_path), device="cpu"), data)
+    assert Trained(trained["folder"], "cpu").sample(3).shape == (3, *shape)
+    sample.main(sample.Args(trained["folder"], count=3, device="cpu"))
+    assert (Path(trained["folder"]) / "generated" / "grid.png").exists()

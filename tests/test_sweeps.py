@@ -9,9 +9,10 @@ import time
 
 import pytest
 import torch
-import tyro
 import yaml
 from conftest import ALGOS, ROOT
+
+from common.args import parse
 
 ARRAY = ROOT / "scripts" / "slurm_array.sh"
 
@@ -87,5 +88,5 @@ def test_sweep_has_flags_that_its_program_takes():
         for name, choice in sweep["parameters"].items():
             value = choice["values"][pick] if "values" in choice else choice["min" if pick == 0 else "max"]
             words.append(f"--{name}={value}")  # as W&B writes ${args}
-        args = tyro.cli(module.Args, args=["--track", *words])
+        args = parse(module.Args, words=["--track", *words])
         assert args.track and args.seed in range(101, 106) and args.lr in (3e-4, 1e-2)

@@ -4,8 +4,7 @@ import copy
 
 import pytest
 import torch
-from conftest import ALGOS
-from test_resume import same
+from conftest import ALGOS, same
 from torch import nn
 from torch.func import functional_call
 
@@ -73,6 +72,13 @@ def test_discriminator_and_its_optimiser_stay_as_they_are():
     value(D, d_opt, real, fake, 5).backward(inputs=[fake])
     after = (D.state_dict(), d_opt.state_dict(), [p.grad for p in D.parameters()])
     assert same(before, after)
+
+
+def test_before_the_first_step_of_adam_is_refused():
+    """Adam has no averages yet, from which the unroll could go on."""
+    D, d_opt, real, fake = player(steps=0)
+    with pytest.raises(ValueError, match="make a first step"):
+        unrolled.unroll(D, d_opt, real, fake, 1)
 
 
 def test_dead_units_do_not_make_nan():

@@ -4,6 +4,8 @@ import torch
 from conftest import ALGOS, discriminators
 from torch import nn
 
+from scripts.lib.inside import inside
+
 wgan = ALGOS["wgan"]
 
 
@@ -17,7 +19,7 @@ def test_clip_weights():
     assert D.bias.item() == -torch.tensor(0.1).item() and D.weight.requires_grad
 
 
-def test_no_weight_of_the_critic_ever_exceeds_c(inside):
+def test_no_weight_of_the_critic_ever_exceeds_c():
     """At every use of D, the first one and G's step included; G's own weights are free."""
     local, uses = inside(wgan, clip=0.01, lr=0.01), []
     (D,) = discriminators(local)
@@ -30,17 +32,7 @@ def test_no_weight_of_the_critic_ever_exceeds_c(inside):
     assert max(p.abs().max().item() for p in local["G"].parameters()) > 0.1
 
 
-def test_optimiser_is_rmsprop_without_momentum(inside):
+def test_optimiser_is_rmsprop_without_momentum():
     local = inside(wgan)
     for name in ("g_opt", "d_opt"):
         assert type(local[name]) is torch.optim.RMSprop and local[name].param_groups[0]["momentum"] == 0
-
-
-def test_bursts(tmp_path):
-    """100 critic steps for each of the first 25 generator steps, then 5, as in the official code."""
-    common = {"steps": 27, "width": 4, "device": "cpu", "seed": 1, "batch_size": 4}
-    for bursts, steps in [(True, 25 * 100 + 2 * 5), (False, 27 * 5)]:
-        wgan.train(wgan.Args(**common, bursts=bursts, out=str(tmp_path / str(bursts))))
-        state = torch.load(tmp_path / str(bursts) / "wgan-ring-s1" / "checkpoint.pt", weights_only=True)["state"]
-        assert {int(s["step"]) for s in state["d_opt"]["state"].values()} == {steps}
-        assert {int(s["step"]) for s in state["g_opt"]["state"].values()} == {27}

@@ -4,25 +4,33 @@ Published numbers, mean +- standard error where there is one: PacGAN's and VEEGA
 repositories, Metz et al.'s as PacGAN's reprints them, dual-D SELU's from its paper.
 """
 
+import json
 import re
+import shlex
 import sys
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-from scripts.sample import fingerprint  # noqa: E402
-from scripts.variants import change  # noqa: E402
+if __name__ == "__main__":
+    print("this is a library; the command that runs the suites is: python scripts/benchmark.py", file=sys.stderr)
+    raise SystemExit(2)
 
+from common.args import parse
+from scripts.lib.headers import ALGOS
+from scripts.lib.tables import read_rows
+from scripts.lib.trained import fingerprint
+from scripts.lib.variants import CHANGES, module_of
+
+ROOT = Path(__file__).resolve().parents[2]
 FIRST_SEED = 41  # seeds from here on: no setting was chosen on them (the search had 101 to 105)
-ALGOS = ["nsgan", "gan", "lsgan", "wgan", "wgan_gp", "dragan"]
-ALGOS += ["pacgan", "unrolled", "d2gan", "dual_d_selu", "mlegan", "began"]
-GRID = {"dataset": "grid", "width": "128"}
+GRID = {"dataset": "grid"}
+EXACT, NOISE = CONTROLS = ("exact sampler", "uniform noise")  # labels of rows of runs.csv that no run made
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table: `algo` with `flags`, and a change of scripts/variants.py if it names one."""
+    """One line of a table: `algo` with `flags`, and a change of scripts/lib/variants.py if it names one."""
 
     label: str
     algo: str
@@ -44,7 +52,7 @@ class Row:
     def slug(self, budget: tuple[str, ...] = ()) -> str:
         """The name of the folder of its runs; another wording of a change is another folder."""
         name = re.sub(r"\W+", "-", self.command(budget)).strip("-")
-        return f"{name}-{fingerprint(repr(change(self.change)))[:6]}" if self.change else name
+        return f"{name}-{fingerprint(repr(CHANGES[self.change]))[:6]}" if self.change else name
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,43 @@ class Suite:
     about: str
     """under which protocol: the first lines of the table"""
     rows: list[Row]
+
+
+# what a command means -----------------------------------------------------------------------------------------------
+
+PLACES = ("seed", "data_root", "out", "device", "resume", "track", "quiet")
+
+
+def deciding(args: dict) -> dict:
+    """The arguments that decide the numbers, but the seed; an option that is off counts as one that is not there."""
+    return {name: value for name, value in args.items() if name not in PLACES and value not in (False, 0, "")}
+
+
+@cache
+def settings(command: str) -> dict:
+    """The deciding arguments of a command, as --dataset and its flags make them."""
+    return deciding(asdict(parse(module_of(command).Args, words=shlex.split(command)[1:])))
+
+
+def settings_key(command: str) -> str:
+    """A fingerprint of `settings`, by which results are noticed that another default has made stale."""
+    return fingerprint(json.dumps(settings(command), sort_keys=True))[:8]
+
+
+def read(name: str, folder: Path | None = None) -> list[dict]:
+    """The rows of a suite's runs.csv; none if there is no such file."""
+    path = (folder or ROOT / "results" / name) / "runs.csv"
+    return read_rows(path) if path.exists() else []
+
+
+def budget(suite: Suite, rows: list[dict]) -> dict[str, str]:
+    """The flags with which rows of runs.csv were run instead of the suite's own: those of benchmark.py --budget."""
+    found = {}
+    for row in suite.rows:
+        for ran in (this["command"] for this in rows if (this["label"], this["dataset"]) == (row.label, row.dataset)):
+            words = [set(re.split(" (?=--)", command)) for command in (ran, row.command())]
+            found |= dict((word.removeprefix("--").split(" ") + [""])[:2] for word in sorted(words[0] - words[1]))
+    return found
 
 
 # quick --------------------------------------------------------------------------------------------------------------
@@ -77,11 +122,10 @@ PUBLISHED = {
     ("unrolled", "grid"): "VEEGAN table 1: 23.6, 0.16",
 }
 QUICK = Suite(
-    "all twelve files on the ring and the grid",
-    "All files with their defaults: on the ring as they are, on the grid with `--width 128`. The networks are the same "
-    "(three hidden layers of ReLU, PyTorch's initialisation, 2-D noise; `began.py` and `dual_d_selu.py` have their "
-    "paper's activations), the budgets are not: see the seconds. Published numbers come from other networks and far "
-    "longer runs.",
+    "all files on the ring and the grid",
+    "All files with their defaults for the ring and for the grid. The networks are the same (three hidden layers of "
+    "ReLU, PyTorch's initialisation, 2-D noise; `began.py` and `dual_d_selu.py` have their paper's activations), the "
+    "budgets are not: see the seconds. Published numbers come from other networks and far longer runs.",
     [Row(algo, algo, seeds=10, published=PUBLISHED.get((algo, "ring"), "")) for algo in ALGOS]
     + [Row(algo, algo, GRID, published=PUBLISHED.get((algo, "grid"), "")) for algo in ALGOS],
 )
@@ -108,8 +152,8 @@ NETWORKS = Suite(
 )
 STABILISERS = Suite(
     "noise on what D sees; a penalty on its weights",
-    "The README's two recipes in `nsgan.py`: noise on what D sees, its standard deviation falling from 0.5 to zero, "
-    "and a penalty on D's weights, 0.5e-3 times their squared norm.",
+    "The two recipes of `algos/README.md` in `nsgan.py`: noise on what D sees, its standard deviation falling from 0.5 "
+    "to zero, and a penalty on D's weights, 0.5e-3 times their squared norm.",
     [
         Row(name, "nsgan", flags, seeds, change)
         for flags, seeds in [({}, 10), (GRID, 5)]
@@ -167,18 +211,19 @@ DUAL_D = Suite(
             name,
             "dual_d_selu",
             {"dataset": "mnist", "width": "16", "batch-size": "64", "lr": "1e-3", "steps": "20000"} | flags,
+            change=change,
             published=f"Zhang et al., IS on CIFAR-10: {score}",
         )
-        for name, flags, score in [
-            ("the paper's", {}, "7.65 (best of 5 runs; their mean 7.47)"),
-            ("without minibatch discrimination", {"no-minibatch-discrimination": ""}, "6.95"),
-            ("without SELU", {"no-selu": ""}, "7.36"),
-            ("both with minibatch discrimination", {"both-minibatch-discrimination": ""}, "7.52"),
-            ("both with SELU", {"both-selu": ""}, "7.06"),
-            ("without residual blocks", {"no-resblock": ""}, "7.32"),
-            ("hinge loss", {"loss": "hinge"}, "7.41"),
-            ("gradient penalty", {"gradient-penalty": ""}, "6.94"),
-            ("hinge loss, gradient penalty", {"loss": "hinge", "gradient-penalty": ""}, "6.86"),
+        for name, flags, change, score in [
+            ("the paper's", {}, "", "7.65 (best of 5 runs; their mean 7.47)"),
+            ("without minibatch discrimination", {"no-minibatch-discrimination": ""}, "", "6.95"),
+            ("without SELU", {}, "no_selu", "7.36"),
+            ("both with minibatch discrimination", {}, "both_minibatch_discrimination", "7.52"),
+            ("both with SELU", {}, "both_selu", "7.06"),
+            ("without residual blocks", {}, "no_resblock", "7.32"),
+            ("hinge loss", {}, "hinge", "7.41"),
+            ("gradient penalty", {}, "gradient_penalty", "6.94"),
+            ("hinge loss, gradient penalty", {}, "hinge_gradient_penalty", "6.86"),
         ]
     ],
 )
@@ -259,7 +304,7 @@ UNROLLED_STACKED = Suite(
             f"{name}, K = {k}",
             "unrolled",
             {"dataset": "stacked_mnist", "unroll-steps": str(k), "width": "16", "z-dim": "256", "lr": "2e-4"}
-            | {"no-lr-decay": "", "steps": "500000", "log-every": "1000"},
+            | {"batch-size": "128", "no-lr-decay": "", "steps": "500000", "log-every": "1000"},
             change=change,
             published=f"Metz et al. table 1: {score}",
         )

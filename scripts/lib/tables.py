@@ -1,7 +1,12 @@
 """Tables: CSV as the scripts keep them, Markdown as they print them."""
 
 import csv
+import sys
 from pathlib import Path
+
+if __name__ == "__main__":
+    print("this is a library; the command that writes the tables is: python scripts/benchmark.py", file=sys.stderr)
+    raise SystemExit(2)
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

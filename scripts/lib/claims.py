@@ -1,12 +1,15 @@
 """The claims of papers and lecture notes that results/ can test: which difference, and what was published of it.
 
 Each claim says that one mean is larger than another. The verdict is read off the 95 % interval of the difference
-(Welch's t): nothing is chosen after the numbers are known.
+(scripts/lib/statistics.py): nothing is chosen after the numbers are known.
 """
 
-import math
-import statistics
+import sys
 from dataclasses import dataclass
+
+if __name__ == "__main__":
+    print("this is a library; the command that judges the claims is: python scripts/report.py", file=sys.stderr)
+    raise SystemExit(2)
 
 
 @dataclass(frozen=True)
@@ -261,38 +264,3 @@ CLAIMS = [
         "networks", "ring", "high_quality", "unrolled, as it is", "unrolled, constant rate",
     ),
 ]  # fmt: skip
-
-
-def difference(x: list[float], y: list[float]) -> tuple[float, float]:
-    """Mean of x minus mean of y and half its 95 % interval by Welch's t: infinite if one has a single value."""
-    from scipy.special import stdtrit
-
-    if min(len(x), len(y)) < 2:
-        return statistics.mean(x) - statistics.mean(y), math.inf
-    parts = [(statistics.variance(values) / len(values), len(values) - 1) for values in (x, y)]
-    variance = sum(part for part, _ in parts)
-    mean = statistics.mean(x) - statistics.mean(y)
-    if variance == 0:
-        return mean, 0.0
-    freedom = variance**2 / sum(part**2 / n for part, n in parts)
-    return mean, float(stdtrit(freedom, 0.975)) * math.sqrt(variance)
-
-
-def verdict(mean: float, half: float, room: float = math.inf, published: tuple[float, float] | None = None) -> str:
-    """What a difference mean +- half, positive as claimed, says of the claim.
-
-    room: how far the other side is from the best value there is; published: a difference and its standard error.
-    """
-    if mean - half > 0:
-        return "replicates"
-    if mean + half < 0:
-        return "does not: the opposite"
-    if room <= 0:
-        return "not shown: there is nothing to remedy"
-    if published is not None:
-        least = published[0] - 1.96 * published[1]
-        if least > 0 and room >= published[0] and mean + half < least:
-            return "does not: less than published"
-    if half == 0:
-        return "does not: no difference"
-    return "not shown at this budget"

@@ -1,0 +1,86 @@
+"""What depends on the machine: the device, PyTorch's settings for it, and an update as one CUDA graph."""
+
+import contextlib
+import gc
+import os
+import platform
+import subprocess
+
+import torch
+
+from common.args import RunError
+from common.processes import WORLD
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of that name (auto: a GPU if there is one), made the current one. RunError if there is none."""
+    name = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+    try:
+        if torch.device(name).type not in ("cpu", "cuda"):
+            raise RuntimeError("there are auto, cpu and cuda")
+        device = torch.empty(1, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise RunError(f"--device {name}: not on this machine ({str(error).splitlines()[0]})") from None
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    return device
+
+
+def environment(device: torch.device) -> dict:
+    """What else the numbers of a run depend on."""
+    git = ["git", "-C", os.path.dirname(__file__), "describe", "--always", "--dirty"]
+    with contextlib.suppress(OSError):
+        git = subprocess.run(git, capture_output=True, text=True).stdout.strip()
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    versions = {"python": platform.python_version(), "torch": torch.__version__, "git": git}
+    return {**versions, "device": gpu or platform.machine(), "threads": torch.get_num_threads(), "processes": WORLD}
+
+
+@contextlib.contextmanager
+def settings(device: torch.device, points: bool):
+    """What PyTorch keeps for the whole process, as a run needs it; put back at the end."""
+    cudnn, gpu, precision = torch.backends.cudnn, device.type == "cuda", torch.get_float32_matmul_precision()
+    threads, deterministic = torch.get_num_threads(), cudnn.deterministic
+    try:
+        if points:
+            torch.set_num_threads(1)  # for small matrices more are slower, and change the digits
+        if gpu:
+            torch.set_float32_matmul_precision("highest" if points else "high")  # TF32 is too coarse for points
+            cudnn.deterministic = True  # else a resumed run would differ from an unbroken one
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        if gpu:
+            torch.set_float32_matmul_precision(precision)
+            cudnn.deterministic = deterministic
+
+
+def captured(update):
+    """`update`, captured as one CUDA graph at its fourth call, then replayed. It returns {name: tensor}.
+
+    The first three calls run as they are, and count: libraries initialise, optimisers make their state. Each replay
+    draws new random numbers. What `update` reads from Python is frozen by the capture: what changes (the learning
+    rate) must be a tensor.
+    """
+    graph, stream, calls, outputs = torch.cuda.CUDAGraph(), torch.cuda.Stream(), 0, {}
+
+    def detached():  # no autograd graph of an earlier update may live on into the capture
+        return {name: number.detach() for name, number in update().items()}
+
+    def replay():
+        nonlocal calls, outputs
+        calls += 1
+        if calls <= 3:
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                outputs = detached()
+            torch.cuda.current_stream().wait_stream(stream)
+            return outputs
+        if calls == 4:
+            gc.collect()  # a dead graph that is freed during the capture would break it off
+            with torch.cuda.graph(graph, stream=stream):
+                outputs = detached()
+        graph.replay()
+        return outputs
+
+    return replay

@@ -1,0 +1,87 @@
+"""Anybody's images: every file below a folder, decoded once."""
+
+import contextlib
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from common.args import RunError
+
+
+def cache_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cleangan"
+
+
+def folder_images(root: Path, image_size: int) -> Tensor:
+    """Every image below `root`, cut to a centred square and resized, [N, C, image_size, image_size] uint8.
+
+    C is 1 if all of them are greyscale, else 3. They are decoded once, into a file below ~/.cache/cleangan
+    that is memory-mapped from then on; a changed folder makes a new one. Damaged files are named and skipped.
+    """
+    from PIL import Image, ImageOps
+    from tqdm import tqdm
+
+    if not root.is_dir():
+        raise RunError(f"no folder of images at {root}: name one with --data-root")
+    endings = {ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    seen, files = set(), []
+    for folder, subfolders, names in os.walk(root, followlinks=True):
+        if (real := os.path.realpath(folder)) in seen:  # a link back
+            subfolders.clear()
+            continue
+        seen.add(real)
+        files += [file for file in (Path(folder, name) for name in names) if file.suffix.lower() in endings]
+    if not (files := sorted(file for file in files if file.is_file())):
+        raise RunError(f"no images below {root}: nothing there has the ending of a format that Pillow reads")
+    about = [(str(file.relative_to(root)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    key = hashlib.sha256(repr((str(root.resolve()), image_size, about)).encode()).hexdigest()[:16]
+    cache = cache_folder()
+    temporary = cache / f"{key}.{os.getpid()}.tmp"
+
+    def mode(file: Path) -> str:
+        with contextlib.suppress(Exception), Image.open(file) as image:
+            return image.mode
+        return "unreadable"
+
+    def decode(file: Path) -> bytes | str:
+        """The pixels in the order [C, H, W], or what is wrong with the file."""
+        try:
+            with Image.open(file) as image:
+                image = ImageOps.exif_transpose(image)
+                if image.mode == "F":
+                    raise ValueError("no range is known of pixels that are floating-point numbers")
+                if image.mode.startswith("I"):  # more than 8 bits, which convert("L") would cut off at 255
+                    image = image.convert("I").point(lambda value: value * (1 / 256))
+                image = image.convert("L" if grey else "RGB")
+                image = ImageOps.fit(image, (image_size, image_size), Image.Resampling.BICUBIC)
+            return b"".join(channel.tobytes() for channel in image.split())
+        except Exception as error:  # a damaged file makes PIL raise nearly anything
+            return f"{str(file)!r}: {error}"
+
+    if not (found := [*cache.glob(f"{key}-*")]):
+        failed = []
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+            with open(temporary, "wb") as out, ThreadPoolExecutor() as pool:
+                grey = all(m in ("1", "L", "LA", "unreadable") or m[0] == "I" for m in pool.map(mode, files))
+                for pixels in tqdm(pool.map(decode, files), f"decoding {root}", len(files), disable=None):
+                    failed.append(pixels) if isinstance(pixels, str) else out.write(pixels)
+            count = len(files) - len(failed)
+            if failed:
+                lost = f"{len(failed)} of {len(files)} files below {root} are unreadable and skipped:"
+                print(lost, *failed, sep="\n  ")
+            if not count:
+                raise RunError(f"no image below {root} can be read")
+            found = [cache / f"{key}-{count}x{1 if grey else 3}x{image_size}x{image_size}"]
+            os.replace(temporary, found[0])
+        except OSError as error:
+            raise RunError(f"cannot write the decoded images to {cache}: {error.strerror}") from None
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+    shape = torch.Size(int(size) for size in found[0].name.split("-")[1].split("x"))
+    return torch.from_file(str(found[0]), size=shape.numel(), dtype=torch.uint8).view(shape)
