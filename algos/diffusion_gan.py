@@ -1,0 +1,248 @@
+"""Diffusion-GAN, the GAN whose discriminator sees all samples through noise of random strength.
+
+Paper       Wang et al. 2022, Diffusion-GAN: Training GANs with Diffusion, arXiv 2206.02262
+Objective   D and G minimise the losses of nsgan.py, but D judges x_t = sqrt(abar_t) x + sqrt(1 - abar_t) sigma n, of
+            real and generated x alike, and is told t. n ~ N(0, I); t is one of 0 ... T for each sample; abar_0 = 1 is
+            no noise, and abar falls with t. D(x_t, t) is a logit, high = real.
+Remedies    Mode collapse, vanishing gradient. Samples far from all data are surely fake wherever they move. Noise
+            spreads samples and data until they meet, so that D shows the way
+            (python scripts/pathologies/vanishing_gradient.py). The best D gives G the gradient of nsgan.py, in the mean
+            over t. DMD2 (Yin et al. 2024), which makes diffusion models fast, has a D for noised samples too.
+Changes     PRESETS, Args.levels, Args.sigma, Discriminator, alphas_bar, diffuse, train.networks, train.discriminator,
+            train.generator
+Pitfalls    G learns through x_t: no detach. t must be drawn alike for real and generated samples, else it gives them
+            away. sigma scales with the data. More noise covers more and blurs: on the grid sigma 2 gave 25 modes, sharp
+            0.14; half of all t at 0, as in the official code, 21 modes or less, sharp 0.77 or less (one seed each).
+            Deviations: T is 200; the paper's moves between limits to keep D unsure (no better on the grid, one seed).
+            sigma is 1 (the official code: 0.05, for images). D reads t / T as one more number or channel.
+Expected    python algos/diffusion_gan.py
+            coverage 8.0 [8.0, 8.0] of 8, sharp 0.89; 10 seeds, 20 s each on one CPU core
+            python algos/diffusion_gan.py --dataset grid
+            coverage 23.2 [22.2, 24.2] of 25, sharp 0.53; 5 seeds, 55 s each on one CPU core
+"""
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from torch import Tensor
+
+PRESET: Any = None  # a default that --dataset decides:
+PRESETS = {  # images: a starting point, not yet the result of a search
+    "ring": dict(steps=8000, d_steps=1, batch_size=128, lr=2e-3, beta1=0.0, beta2=0.9, z_dim=2, width=64),
+    "grid": dict(steps=8000, d_steps=1, batch_size=128, lr=2e-3, beta1=0.0, beta2=0.9, z_dim=2, width=128),
+    "images": dict(steps=6000, d_steps=1, batch_size=64, lr=2e-3, beta1=0.0, beta2=0.9, z_dim=64, width=32),
+}
+
+
+@dataclass
+class Args:
+    # the run: the same in every file
+    dataset: Literal[
+        "ring", "grid", "mnist", "fashion_mnist", "stacked_mnist", "cifar10", "cifar100", "celeba", "folder"
+    ] = "ring"
+    """data to learn; ring and grid are points in the plane, folder is your own images in and below --data-root"""
+    data_root: str = "data"
+    """folder of the data sets, downloaded into it if they are not there"""
+    image_size: int = 32
+    """height and width that images are brought to: a power of two, 16 or more"""
+    seed: int = 1
+    """seed of the weights, the data and the noise"""
+    device: str = "auto"
+    """auto (a GPU if there is one), cpu, cuda, cuda:1, ..."""
+    graph: bool = True
+    """on a GPU each update is one CUDA graph; --no-graph runs it line by line"""
+    amp: bool = False
+    """for images: bfloat16 inside the networks; weights, losses and optimisers stay float32"""
+    lr_decay: bool = True
+    """the learning rate falls linearly to zero over the run; --no-lr-decay keeps it constant"""
+    log_every: int = 200
+    """generator updates between two rows of the log, each with a picture"""
+    checkpoint_every: int = 1000
+    """generator updates between two checkpoints"""
+    out: str = "runs"
+    """where runs are written, each into a folder of its own"""
+    resume: bool = False
+    """go on with the newest unfinished run of the same command, or start it"""
+    track: bool = False
+    """copy numbers and pictures to Weights & Biases"""
+    quiet: bool = False
+    """print nothing but errors"""
+
+    # the algorithm
+    steps: int = PRESET
+    """generator updates"""
+    d_steps: int = PRESET
+    """discriminator updates per generator update"""
+    batch_size: int = PRESET
+    """real samples in an update, and as many generated ones"""
+    lr: float = PRESET
+    """learning rate of both optimisers"""
+    beta1: float = PRESET
+    """Adam's decay rate of the mean of the gradients"""
+    beta2: float = PRESET
+    """Adam's decay rate of the mean of the squared gradients"""
+    z_dim: int = PRESET
+    """dimension of the noise z"""
+    width: int = PRESET
+    """points: units of each hidden layer; images: channels at half size, doubled at each next halving"""
+
+    levels: int = 200
+    """the paper's T: levels of noise above level 0, which is none"""
+    sigma: float = 1.0
+    """standard deviation of the noise where nothing is left of x, in the data's units"""
+
+    def __post_init__(self):
+        for name, value in PRESETS.get(self.dataset, PRESETS["images"]).items():
+            if getattr(self, name) is PRESET:
+                setattr(self, name, value)
+
+
+def side(shape: tuple[int, ...]) -> int:
+    """The height of images [C, H, W], which is their width. ValueError if the networks cannot halve and double it."""
+    if shape[1:] not in [(2**n, 2**n) for n in range(4, 12)]:
+        raise ValueError(f"images of {shape[1]}x{shape[2]}: height and width must be the same power of two, 16 or more")
+    return shape[1]
+
+
+class Generator(nn.Module):
+    """Maps noise z [B, z_dim] to samples [B, *shape]: an MLP for points, a DCGAN for images in [-1, 1]."""
+
+    def __init__(self, z_dim: int, shape: tuple[int, ...], width: int):
+        super().__init__()
+        if len(shape) == 1:
+            layers = [nn.Linear(z_dim, width), nn.ReLU()]
+            layers += [nn.Linear(width, width), nn.ReLU()]
+            layers += [nn.Linear(width, width), nn.ReLU()]
+            layers += [nn.Linear(width, *shape)]  # [B, 2]
+        else:
+            channels, size = shape[0], side(shape)
+            w = width * size // 8  # 4 * width for 32x32
+            layers = [nn.Unflatten(1, (z_dim, 1, 1)), nn.ConvTranspose2d(z_dim, w, 4, bias=False)]  # [B, 4w, 4, 4]
+            while w > width:
+                layers += [nn.BatchNorm2d(w), nn.ReLU()]
+                layers += [nn.ConvTranspose2d(w, w // 2, 4, 2, 1, bias=False)]  # [B, 2w, 8, 8], [B, w, 16, 16]
+                w //= 2
+            layers += [nn.BatchNorm2d(w), nn.ReLU()]
+            layers += [nn.ConvTranspose2d(w, channels, 4, 2, 1), nn.Tanh()]  # [B, C, 32, 32]
+        self.net = nn.Sequential(*layers)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.net(z)
+
+
+class Discriminator(nn.Module):
+    """Maps samples [B, *shape] and their levels of noise [B], from 0 to 1, to scores [B], high = real."""
+
+    def __init__(self, shape: tuple[int, ...], width: int):
+        super().__init__()
+        if len(shape) == 1:
+            layers = [nn.Linear(2 + 1, width), nn.ReLU()]  # a sample and its level
+            layers += [nn.Linear(width, width), nn.ReLU()]
+            layers += [nn.Linear(width, width), nn.ReLU()]
+            layers += [nn.Linear(width, 1)]  # [B, 1]
+        else:
+            channels, size, w = shape[0], side(shape), width
+            layers = [nn.Conv2d(channels + 1, w, 4, 2, 1), nn.LeakyReLU(0.2)]  # [B, w, 16, 16]
+            while size > 8:
+                layers += [nn.Conv2d(w, 2 * w, 4, 2, 1), nn.LeakyReLU(0.2)]  # [B, 2w, 8, 8], [B, 4w, 4, 4]
+                w, size = 2 * w, size // 2
+            layers += [nn.Conv2d(w, 1, 4), nn.Flatten()]  # [B, 1]
+        self.net = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor, level: Tensor | None = None) -> Tensor:
+        level = x.new_zeros(len(x)) if level is None else level  # without: x has no noise
+        level = level.view(-1, *[1] * (x.dim() - 1)).expand(-1, 1, *x.shape[2:])
+        return self.net(torch.cat([x, level], dim=1)).squeeze(1)
+
+
+def alphas_bar(levels: int) -> Tensor:
+    """abar_t = (1 - beta_1) ... (1 - beta_t) for t = 0 ... T, [T + 1]; beta rises evenly from 1e-4 to 0.02."""
+    return torch.cat([torch.ones(1), (1 - torch.linspace(1e-4, 0.02, levels)).cumprod(0)])
+
+
+def diffuse(x: Tensor, t: Tensor, abar: Tensor, sigma: float) -> Tensor:
+    """x_t = sqrt(abar_t) x + sqrt(1 - abar_t) sigma n, n ~ N(0, I), for samples x [B, ...] and levels t [B]."""
+    a = abar[t].view(-1, *[1] * (x.dim() - 1))
+    return a.sqrt() * x + (1 - a).sqrt() * sigma * torch.randn_like(x)
+
+
+def discriminator_loss(d_real: Tensor, d_fake: Tensor) -> Tensor:
+    """-E log s(D(x)) - E log(1 - s(D(G(z)))) = E softplus(-D(x)) + E softplus(D(G(z))), from logits [B]."""
+    return F.softplus(-d_real).mean() + F.softplus(d_fake).mean()
+
+
+def generator_loss(d_fake: Tensor) -> Tensor:
+    """-E log s(D(G(z))) = E softplus(-D(G(z))), from logits [B]."""
+    return F.softplus(-d_fake).mean()
+
+
+def train(args: Args, data=None) -> dict:
+    """Trains as args say, on `data` if given. Returns the last measurements, and the run's folder."""
+    from common.run import Run
+
+    # setup
+    run = Run(__file__, args, data)
+    data = run.data
+
+    # networks
+    G = run.prepare(Generator(args.z_dim, data.shape, args.width))
+    D = run.prepare(Discriminator(data.shape, args.width))
+    lr = torch.tensor(args.lr, device=run.device)  # a tensor, for a CUDA graph to see it fall
+    adam = {"lr": lr, "betas": (args.beta1, args.beta2), "fused": True, "capturable": True}
+    g_opt = torch.optim.Adam(G.parameters(), **adam)
+    d_opt = torch.optim.Adam(D.parameters(), **adam)
+    abar = alphas_bar(args.levels).to(run.device)
+
+    # discriminator
+    def judge(x):  # the logits of x, each sample at a level of its own
+        t = torch.randint(args.levels + 1, (len(x),), device=x.device)
+        return D(diffuse(x, t, abar, args.sigma), t / args.levels)
+
+    def d_step():
+        real = data.sample(run.batch_size)
+        with torch.no_grad():
+            fake = G(torch.randn(run.batch_size, args.z_dim, device=run.device))
+        d_real, d_fake = judge(real), judge(fake)
+        d_loss = discriminator_loss(d_real, d_fake)
+        d_opt.zero_grad()
+        d_loss.backward()
+        d_opt.step()
+        return {"d_loss": d_loss, "d_real": d_real, "d_fake": d_fake}
+
+    # generator
+    def g_step():
+        fake = G(torch.randn(run.batch_size, args.z_dim, device=run.device))
+        g_loss = generator_loss(judge(fake))
+        g_opt.zero_grad()
+        g_loss.backward(inputs=[*G.parameters()])  # only G learns
+        g_opt.step()
+        return {"g_loss": g_loss}
+
+    # update
+    def update():
+        for _ in range(args.d_steps):
+            numbers = d_step()
+        return numbers | g_step()
+
+    # loop
+    update = run.graph(update)  # one CUDA graph, where that can be
+    for step in run.steps(G=G, D=D, g_opt=g_opt, d_opt=d_opt):
+        if args.lr_decay:
+            lr.fill_(args.lr * (1 - (step - 1) / args.steps))
+        numbers = update()
+        run.log(step, numbers, G)
+    return run.finish(G)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    try:
+        from common.args import main
+    except ModuleNotFoundError as missing:
+        sys.exit(f"{missing}: to train, copy common/ beside this file, and pip install -r requirements.txt")
+    main(Args, train, __doc__)

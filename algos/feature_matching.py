@@ -1,0 +1,227 @@
+"""Feature matching, the GAN whose generator matches averages of D's features instead of fooling D.
+
+Paper       Salimans et al. 2016, Improved Techniques for Training GANs, section 3.1, arXiv 1606.03498
+Objective   D minimises -E log s(D(x)) - E log(1 - s(D(G(z)))); s is the sigmoid, D(x) a logit, high = real
+            G minimises |E f(x) - E f(G(z))|^2. f(x) are the features of D's last hidden layer. D(x) is a weighted sum
+            of them, so they are what D tells real from fake by
+Remedies    Oscillation, mode collapse in part. G of nsgan.py runs to where the D of the moment says real, and on when D
+            has changed (python scripts/pathologies/oscillation.py). Here G is done where the averages agree, and then
+            E D(x) = E D(G(z)). Without a mode they differ, if a feature tells that mode. No demonstration shows this.
+Changes     PRESETS, Discriminator, generator_loss, train.generator
+Pitfalls    G's step needs real samples, too, and compares the means of two batches, not samples in pairs. D does not
+            learn from this loss. Equal averages are not equal distributions, and those of a small batch are noisy: the
+            samples blur. g_loss is in units of D's features, which grow: it does not measure progress.
+            Deviation: for CIFAR-10 the authors' code has the mean of |.| over the features; the paper squares.
+Expected    python algos/feature_matching.py
+            coverage 8.0 [8.0, 8.0] of 8, sharp 0.83; 10 seeds, 18 s each on one CPU core
+            python algos/feature_matching.py --dataset grid
+            coverage 24.0 [21.2, 25.0] of 25, sharp 0.58; 5 seeds, 33 s each on one CPU core
+"""
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from torch import Tensor
+
+PRESET: Any = None  # a default that --dataset decides:
+PRESETS = {  # images: a starting point, not yet the result of a search
+    "ring": dict(steps=5000, d_steps=1, batch_size=128, lr=2e-3, beta1=0.0, beta2=0.999, z_dim=2, width=64),
+    "grid": dict(steps=6000, d_steps=1, batch_size=128, lr=2e-3, beta1=0.0, beta2=0.999, z_dim=2, width=128),
+    "images": dict(steps=6000, d_steps=1, batch_size=64, lr=2e-3, beta1=0.5, beta2=0.999, z_dim=64, width=32),
+}
+
+
+@dataclass
+class Args:
+    # the run: the same in every file
+    dataset: Literal[
+        "ring", "grid", "mnist", "fashion_mnist", "stacked_mnist", "cifar10", "cifar100", "celeba", "folder"
+    ] = "ring"
+    """data to learn; ring and grid are points in the plane, folder is your own images in and below --data-root"""
+    data_root: str = "data"
+    """folder of the data sets, downloaded into it if they are not there"""
+    image_size: int = 32
+    """height and width that images are brought to: a power of two, 16 or more"""
+    seed: int = 1
+    """seed of the weights, the data and the noise"""
+    device: str = "auto"
+    """auto (a GPU if there is one), cpu, cuda, cuda:1, ..."""
+    graph: bool = True
+    """on a GPU each update is one CUDA graph; --no-graph runs it line by line"""
+    amp: bool = False
+    """for images: bfloat16 inside the networks; weights, losses and optimisers stay float32"""
+    lr_decay: bool = True
+    """the learning rate falls linearly to zero over the run; --no-lr-decay keeps it constant"""
+    log_every: int = 200
+    """generator updates between two rows of the log, each with a picture"""
+    checkpoint_every: int = 1000
+    """generator updates between two checkpoints"""
+    out: str = "runs"
+    """where runs are written, each into a folder of its own"""
+    resume: bool = False
+    """go on with the newest unfinished run of the same command, or start it"""
+    track: bool = False
+    """copy numbers and pictures to Weights & Biases"""
+    quiet: bool = False
+    """print nothing but errors"""
+
+    # the algorithm
+    steps: int = PRESET
+    """generator updates"""
+    d_steps: int = PRESET
+    """discriminator updates per generator update"""
+    batch_size: int = PRESET
+    """real samples in an update, and as many generated ones"""
+    lr: float = PRESET
+    """learning rate of both optimisers"""
+    beta1: float = PRESET
+    """Adam's decay rate of the mean of the gradients"""
+    beta2: float = PRESET
+    """Adam's decay rate of the mean of the squared gradients"""
+    z_dim: int = PRESET
+    """dimension of the noise z"""
+    width: int = PRESET
+    """points: units of each hidden layer; images: channels at half size, doubled at each next halving"""
+
+    def __post_init__(self):
+        for name, value in PRESETS.get(self.dataset, PRESETS["images"]).items():
+            if getattr(self, name) is PRESET:
+                setattr(self, name, value)
+
+
+def side(shape: tuple[int, ...]) -> int:
+    """The height of images [C, H, W], which is their width. ValueError if the networks cannot halve and double it."""
+    if shape[1:] not in [(2**n, 2**n) for n in range(4, 12)]:
+        raise ValueError(f"images of {shape[1]}x{shape[2]}: height and width must be the same power of two, 16 or more")
+    return shape[1]
+
+
+class Generator(nn.Module):
+    """Maps noise z [B, z_dim] to samples [B, *shape]: an MLP for points, a DCGAN for images in [-1, 1]."""
+
+    def __init__(self, z_dim: int, shape: tuple[int, ...], width: int):
+        super().__init__()
+        if len(shape) == 1:
+            layers = [nn.Linear(z_dim, width), nn.ReLU()]
+            layers += [nn.Linear(width, width), nn.ReLU()]
+            layers += [nn.Linear(width, width), nn.ReLU()]
+            layers += [nn.Linear(width, *shape)]  # [B, 2]
+        else:
+            channels, size = shape[0], side(shape)
+            w = width * size // 8  # 4 * width for 32x32
+            layers = [nn.Unflatten(1, (z_dim, 1, 1)), nn.ConvTranspose2d(z_dim, w, 4, bias=False)]  # [B, 4w, 4, 4]
+            while w > width:
+                layers += [nn.BatchNorm2d(w), nn.ReLU()]
+                layers += [nn.ConvTranspose2d(w, w // 2, 4, 2, 1, bias=False)]  # [B, 2w, 8, 8], [B, w, 16, 16]
+                w //= 2
+            layers += [nn.BatchNorm2d(w), nn.ReLU()]
+            layers += [nn.ConvTranspose2d(w, channels, 4, 2, 1), nn.Tanh()]  # [B, C, 32, 32]
+        self.net = nn.Sequential(*layers)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.net(z)
+
+
+class Discriminator(nn.Module):
+    """Maps samples [B, *shape] to scores [B], high = real, or to the features [B, F] of its last hidden layer."""
+
+    def __init__(self, shape: tuple[int, ...], width: int):
+        super().__init__()
+        if len(shape) == 1:
+            layers = [nn.Linear(*shape, width), nn.ReLU()]
+            layers += [nn.Linear(width, width), nn.ReLU()]
+            layers += [nn.Linear(width, width), nn.ReLU()]
+            layers += [nn.Linear(width, 1)]  # [B, 1]
+        else:
+            channels, size, w = shape[0], side(shape), width
+            layers = [nn.Conv2d(channels, w, 4, 2, 1), nn.LeakyReLU(0.2)]  # [B, w, 16, 16]
+            while size > 8:
+                layers += [nn.Conv2d(w, 2 * w, 4, 2, 1), nn.LeakyReLU(0.2)]  # [B, 2w, 8, 8], [B, 4w, 4, 4]
+                w, size = 2 * w, size // 2
+            layers += [nn.Conv2d(w, 1, 4), nn.Flatten()]  # [B, 1]
+        last = 1 if len(shape) == 1 else 2  # what follows the features: the last product, for images then flattened
+        self.net, self.score = nn.Sequential(*layers[:-last]), nn.Sequential(*layers[-last:])
+
+    def forward(self, x: Tensor, features: bool = False) -> Tensor:
+        f = self.net(x)
+        return f.flatten(1) if features else self.score(f).squeeze(1)
+
+
+def discriminator_loss(d_real: Tensor, d_fake: Tensor) -> Tensor:
+    """-E log s(D(x)) - E log(1 - s(D(G(z)))) = E softplus(-D(x)) + E softplus(D(G(z))), from logits [B]."""
+    return F.softplus(-d_real).mean() + F.softplus(d_fake).mean()
+
+
+def generator_loss(f_real: Tensor, f_fake: Tensor) -> Tensor:
+    """|E f(x) - E f(G(z))|^2, from the means [F] of features over a batch: section 3.1."""
+    return (f_real - f_fake).square().sum()
+
+
+def train(args: Args, data=None) -> dict:
+    """Trains as args say, on `data` if given. Returns the last measurements, and the run's folder."""
+    from common.run import Run
+
+    # setup
+    run = Run(__file__, args, data)
+    data = run.data
+
+    # networks
+    G = run.prepare(Generator(args.z_dim, data.shape, args.width))
+    D = run.prepare(Discriminator(data.shape, args.width))
+    lr = torch.tensor(args.lr, device=run.device)  # a tensor, for a CUDA graph to see it fall
+    adam = {"lr": lr, "betas": (args.beta1, args.beta2), "fused": True, "capturable": True}
+    g_opt = torch.optim.Adam(G.parameters(), **adam)
+    d_opt = torch.optim.Adam(D.parameters(), **adam)
+
+    # discriminator
+    def d_step():
+        real = data.sample(run.batch_size)
+        with torch.no_grad():
+            fake = G(torch.randn(run.batch_size, args.z_dim, device=run.device))
+        d_real, d_fake = D(real), D(fake)
+        d_loss = discriminator_loss(d_real, d_fake)
+        d_opt.zero_grad()
+        d_loss.backward()
+        d_opt.step()
+        return {"d_loss": d_loss, "d_real": d_real, "d_fake": d_fake}
+
+    # generator
+    def g_step():
+        fake = G(torch.randn(run.batch_size, args.z_dim, device=run.device))
+        with torch.no_grad():  # the target: real samples of its own
+            f_real = D(data.sample(run.batch_size), True).mean(dim=0)
+        f_fake = D(fake, True).mean(dim=0)
+        g_loss = generator_loss(run.mean(f_real), run.mean(f_fake))  # means over the batch of all processes
+        g_opt.zero_grad()
+        g_loss.backward(inputs=[*G.parameters()])  # only G learns
+        g_opt.step()
+        return {"g_loss": g_loss}
+
+    # update
+    def update():
+        for _ in range(args.d_steps):
+            numbers = d_step()
+        return numbers | g_step()
+
+    # loop
+    update = run.graph(update)  # one CUDA graph, where that can be
+    for step in run.steps(G=G, D=D, g_opt=g_opt, d_opt=d_opt):
+        if args.lr_decay:
+            lr.fill_(args.lr * (1 - (step - 1) / args.steps))
+        numbers = update()
+        run.log(step, numbers, G)
+    return run.finish(G)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    try:
+        from common.args import main
+    except ModuleNotFoundError as missing:
+        sys.exit(f"{missing}: to train, copy common/ beside this file, and pip install -r requirements.txt")
+    main(Args, train, __doc__)

@@ -1,0 +1,248 @@
+"""SNGAN, the GAN whose discriminator has spectrally normalised weights.
+
+Paper       Miyato et al. 2018, Spectral Normalization for Generative Adversarial Networks, arXiv 1802.05957
+Objective   D and G minimise the losses of nsgan.py, but D computes with W / sigma(W) for each of its weights W: sigma
+            is the largest singular value, by which W stretches at most. So no layer makes distances larger, and D(x), a
+            logit, high = real, has slope 1 at most. With --loss hinge D minimises E max(0, 1 - D(x)) +
+            E max(0, 1 + D(G(z))), and G minimises -E D(G(z)).
+Remedies    Mode collapse, vanishing gradient. D can be neither steep around the samples that it has seen nor sure of
+            what is near: it rises evenly from fake to real, and so shows G the way to each mode, as a Wasserstein
+            critic does (python scripts/pathologies/vanishing_gradient.py).
+Changes     PRESETS, Args.loss, Discriminator, power_iteration, discriminator_loss, generator_loss, train.discriminator,
+            train.generator
+Pitfalls    PyTorch's spectral_norm makes a step of its power iteration, which finds sigma, at each look at a weight in
+            train mode, so that real and fake would meet different weights. Here D is in eval mode but for one look an
+            update. A convolution may stretch by 2: the norm is that of its reshaped weight. With the hinge a slope of 1
+            needs a distance of 2 from -1 to 1: on the ring (modes 1.5 apart) coverage was 3, with 4 D(x) for D(x) 8.
+            Deviations: the loss and one update of D to one of G (the official code: hinge, 5), lr 2e-3 falling to zero.
+Expected    python algos/sngan.py
+            coverage 8.0 [8.0, 8.0] of 8, sharp 0.96; 10 seeds, 44 s each on one CPU core
+            python algos/sngan.py --dataset grid
+            coverage 25.0 [25.0, 25.0] of 25, sharp 0.90; 5 seeds, 61 s each on one CPU core
+"""
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.utils import parametrize
+from torch.nn.utils.parametrizations import spectral_norm
+
+PRESET: Any = None  # a default that --dataset decides:
+PRESETS = {  # images: a starting point, not yet the result of a search
+    "ring": dict(steps=8000, d_steps=1, batch_size=128, lr=2e-3, beta1=0.0, beta2=0.9, z_dim=2, width=64),
+    "grid": dict(steps=8000, d_steps=1, batch_size=128, lr=2e-3, beta1=0.0, beta2=0.9, z_dim=2, width=128),
+    "images": dict(steps=6000, d_steps=1, batch_size=64, lr=2e-3, beta1=0.0, beta2=0.9, z_dim=64, width=32),
+}
+
+
+@dataclass
+class Args:
+    # the run: the same in every file
+    dataset: Literal[
+        "ring", "grid", "mnist", "fashion_mnist", "stacked_mnist", "cifar10", "cifar100", "celeba", "folder"
+    ] = "ring"
+    """data to learn; ring and grid are points in the plane, folder is your own images in and below --data-root"""
+    data_root: str = "data"
+    """folder of the data sets, downloaded into it if they are not there"""
+    image_size: int = 32
+    """height and width that images are brought to: a power of two, 16 or more"""
+    seed: int = 1
+    """seed of the weights, the data and the noise"""
+    device: str = "auto"
+    """auto (a GPU if there is one), cpu, cuda, cuda:1, ..."""
+    graph: bool = True
+    """on a GPU each update is one CUDA graph; --no-graph runs it line by line"""
+    amp: bool = False
+    """for images: bfloat16 inside the networks; weights, losses and optimisers stay float32"""
+    lr_decay: bool = True
+    """the learning rate falls linearly to zero over the run; --no-lr-decay keeps it constant"""
+    log_every: int = 200
+    """generator updates between two rows of the log, each with a picture"""
+    checkpoint_every: int = 1000
+    """generator updates between two checkpoints"""
+    out: str = "runs"
+    """where runs are written, each into a folder of its own"""
+    resume: bool = False
+    """go on with the newest unfinished run of the same command, or start it"""
+    track: bool = False
+    """copy numbers and pictures to Weights & Biases"""
+    quiet: bool = False
+    """print nothing but errors"""
+
+    # the algorithm
+    steps: int = PRESET
+    """generator updates"""
+    d_steps: int = PRESET
+    """discriminator updates per generator update"""
+    batch_size: int = PRESET
+    """real samples in an update, and as many generated ones"""
+    lr: float = PRESET
+    """learning rate of both optimisers"""
+    beta1: float = PRESET
+    """Adam's decay rate of the mean of the gradients"""
+    beta2: float = PRESET
+    """Adam's decay rate of the mean of the squared gradients"""
+    z_dim: int = PRESET
+    """dimension of the noise z"""
+    width: int = PRESET
+    """points: units of each hidden layer; images: channels at half size, doubled at each next halving"""
+
+    loss: Literal["nonsaturating", "hinge"] = "nonsaturating"
+    """the losses of D and G: nsgan.py's, or the hinge"""
+
+    def __post_init__(self):
+        for name, value in PRESETS.get(self.dataset, PRESETS["images"]).items():
+            if getattr(self, name) is PRESET:
+                setattr(self, name, value)
+
+
+def side(shape: tuple[int, ...]) -> int:
+    """The height of images [C, H, W], which is their width. ValueError if the networks cannot halve and double it."""
+    if shape[1:] not in [(2**n, 2**n) for n in range(4, 12)]:
+        raise ValueError(f"images of {shape[1]}x{shape[2]}: height and width must be the same power of two, 16 or more")
+    return shape[1]
+
+
+class Generator(nn.Module):
+    """Maps noise z [B, z_dim] to samples [B, *shape]: an MLP for points, a DCGAN for images in [-1, 1]."""
+
+    def __init__(self, z_dim: int, shape: tuple[int, ...], width: int):
+        super().__init__()
+        if len(shape) == 1:
+            layers = [nn.Linear(z_dim, width), nn.ReLU()]
+            layers += [nn.Linear(width, width), nn.ReLU()]
+            layers += [nn.Linear(width, width), nn.ReLU()]
+            layers += [nn.Linear(width, *shape)]  # [B, 2]
+        else:
+            channels, size = shape[0], side(shape)
+            w = width * size // 8  # 4 * width for 32x32
+            layers = [nn.Unflatten(1, (z_dim, 1, 1)), nn.ConvTranspose2d(z_dim, w, 4, bias=False)]  # [B, 4w, 4, 4]
+            while w > width:
+                layers += [nn.BatchNorm2d(w), nn.ReLU()]
+                layers += [nn.ConvTranspose2d(w, w // 2, 4, 2, 1, bias=False)]  # [B, 2w, 8, 8], [B, w, 16, 16]
+                w //= 2
+            layers += [nn.BatchNorm2d(w), nn.ReLU()]
+            layers += [nn.ConvTranspose2d(w, channels, 4, 2, 1), nn.Tanh()]  # [B, C, 32, 32]
+        self.net = nn.Sequential(*layers)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.net(z)
+
+
+class Discriminator(nn.Module):
+    """Maps samples [B, *shape] to scores [B], high = real; each weight is divided by its largest singular value."""
+
+    def __init__(self, shape: tuple[int, ...], width: int):
+        super().__init__()
+        if len(shape) == 1:
+            layers = [nn.Linear(*shape, width), nn.ReLU()]
+            layers += [nn.Linear(width, width), nn.ReLU()]
+            layers += [nn.Linear(width, width), nn.ReLU()]
+            layers += [nn.Linear(width, 1)]  # [B, 1]
+        else:
+            channels, size, w = shape[0], side(shape), width
+            layers = [nn.Conv2d(channels, w, 4, 2, 1), nn.LeakyReLU(0.2)]  # [B, w, 16, 16]
+            while size > 8:
+                layers += [nn.Conv2d(w, 2 * w, 4, 2, 1), nn.LeakyReLU(0.2)]  # [B, 2w, 8, 8], [B, 4w, 4, 4]
+                w, size = 2 * w, size // 2
+            layers += [nn.Conv2d(w, 1, 4), nn.Flatten()]  # [B, 1]
+        for layer in layers:
+            if hasattr(layer, "weight"):
+                spectral_norm(layer)  # its weight is now W / (u' W v), made anew at each look; u and v are buffers
+        self.net = nn.Sequential(*layers)
+        self.eval()  # in train mode each look at a weight would move its u and v
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x).squeeze(1)
+
+
+def power_iteration(D: nn.Module) -> None:
+    """One step for each weight W of D: u becomes W v, then v becomes W' u, both of length 1. D is left in eval mode."""
+    D.train()
+    for layer in D.net:
+        getattr(layer, "weight", None)  # the look that moves u and v
+    D.eval()
+
+
+def discriminator_loss(d_real: Tensor, d_fake: Tensor, loss: str = "nonsaturating") -> Tensor:
+    """E softplus(-D(x)) + E softplus(D(G(z))) as in nsgan.py, or E max(0, 1 - D(x)) + E max(0, 1 + D(G(z)))."""
+    if loss == "hinge":
+        return F.relu(1 - d_real).mean() + F.relu(1 + d_fake).mean()
+    return F.softplus(-d_real).mean() + F.softplus(d_fake).mean()
+
+
+def generator_loss(d_fake: Tensor, loss: str = "nonsaturating") -> Tensor:
+    """E softplus(-D(G(z))) as in nsgan.py, or -E D(G(z)), from scores [B]."""
+    if loss == "hinge":
+        return -d_fake.mean()
+    return F.softplus(-d_fake).mean()
+
+
+def train(args: Args, data=None) -> dict:
+    """Trains as args say, on `data` if given. Returns the last measurements, and the run's folder."""
+    from common.run import Run
+
+    # setup
+    run = Run(__file__, args, data)
+    data = run.data
+
+    # networks
+    G = run.prepare(Generator(args.z_dim, data.shape, args.width))
+    D = run.prepare(Discriminator(data.shape, args.width))
+    lr = torch.tensor(args.lr, device=run.device)  # a tensor, for a CUDA graph to see it fall
+    adam = {"lr": lr, "betas": (args.beta1, args.beta2), "fused": True, "capturable": True}
+    g_opt = torch.optim.Adam(G.parameters(), **adam)
+    d_opt = torch.optim.Adam(D.parameters(), **adam)
+
+    # discriminator
+    def d_step():
+        real = data.sample(run.batch_size)
+        with torch.no_grad():
+            fake = G(torch.randn(run.batch_size, args.z_dim, device=run.device))
+        with parametrize.cached():  # each W / (u' W v) is computed once, for real and fake alike
+            power_iteration(D)
+            d_real, d_fake = D(real), D(fake)
+        d_loss = discriminator_loss(d_real, d_fake, args.loss)
+        d_opt.zero_grad()
+        d_loss.backward()
+        d_opt.step()
+        return {"d_loss": d_loss, "d_real": d_real, "d_fake": d_fake}
+
+    # generator
+    def g_step():
+        fake = G(torch.randn(run.batch_size, args.z_dim, device=run.device))
+        g_loss = generator_loss(D(fake), args.loss)
+        g_opt.zero_grad()
+        g_loss.backward(inputs=[*G.parameters()])  # only G learns
+        g_opt.step()
+        return {"g_loss": g_loss}
+
+    # update
+    def update():
+        for _ in range(args.d_steps):
+            numbers = d_step()
+        return numbers | g_step()
+
+    # loop
+    update = run.graph(update)  # one CUDA graph, where that can be
+    for step in run.steps(G=G, D=D, g_opt=g_opt, d_opt=d_opt):
+        if args.lr_decay:
+            lr.fill_(args.lr * (1 - (step - 1) / args.steps))
+        numbers = update()
+        run.log(step, numbers, G)
+    return run.finish(G)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    try:
+        from common.args import main
+    except ModuleNotFoundError as missing:
+        sys.exit(f"{missing}: to train, copy common/ beside this file, and pip install -r requirements.txt")
+    main(Args, train, __doc__)
