@@ -8,8 +8,19 @@ import sys
 from dataclasses import field, make_dataclass
 from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 
-ANY_SIGN = {"a", "b", "c"}  # LSGAN's codes
-ZERO = {"seed", "unroll_steps"}  # whole numbers that may be 0; all others are at least 1
+import tyro
+
+RULES = {  # of a number by its name, or else by its type: what it must be, in words and as a function
+    int: ("1 or more", lambda x: x >= 1),
+    float: ("finite and not negative", lambda x: 0 <= x < math.inf),
+    "lr": ("greater than 0 and at most 1", lambda x: 0 < x <= 1),
+    "beta1": ("from 0 to less than 1", lambda x: 0 <= x < 1),
+    "beta2": ("from 0 to less than 1", lambda x: 0 <= x < 1),
+    "seed": ("from 0 to 2**32 - 1", lambda x: 0 <= x < 2**32),  # a CPU's random numbers depend on 32 bits
+    "image_size": ("a power of two, 16 or more", lambda x: x >= 16 and x & (x - 1) == 0),
+    "unroll_steps": ("0 or more", lambda x: x >= 0),
+    **dict.fromkeys(("a", "b", "c"), ("finite", math.isfinite)),  # LSGAN's codes
+}
 
 
 class RunError(Exception):
@@ -31,8 +42,6 @@ def parse(Args, doc: str = "", words: list[str] | None = None):
 
     Two passes, so that --help shows the defaults of the data set that is named. Bad words end the program, as tyro's.
     """
-    import tyro
-
     pairs_off = tyro.conf.FlagCreatePairsOff
     first, _ = tyro.cli(pairs_off[groups(Args())], args=words, add_help=False, return_unknown_args=True)
     args = Args(dataset=first.run.dataset)
@@ -40,51 +49,32 @@ def parse(Args, doc: str = "", words: list[str] | None = None):
     return Args(**vars(both.run), **vars(both.algorithm))
 
 
-def groups(args):
-    """args as two nested dataclasses, for two groups in --help: before `# the algorithm`, and after."""
-    import tyro
-
-    kind = type(args)
-    source, types = inspect.getsource(kind), get_type_hints(kind, include_extras=True)
-    begin = source[: source.index("# the algorithm")].count("\n")
-    parts = {"run": [], "algorithm": []}
+def groups(args) -> type:
+    """A dataclass of two, for two groups in --help: the fields of args above `# the algorithm`, and those below."""
+    source, types = inspect.getsource(type(args)), get_type_hints(type(args), include_extras=True)
+    above, run, algorithm = source.partition("# the algorithm")[0].count("\n"), [], []
     for item, text in itertools.pairwise(ast.parse(source).body[0].body):
         if isinstance(item, ast.AnnAssign):
             name = item.target.id
             hint = "" if types[name] is bool else None  # "(default: True)" beside --no-graph would mislead
-            annotated = Annotated[types[name], tyro.conf.arg(help=text.value.value, help_behavior_hint=hint)]
-            parts["run" if item.lineno <= begin else "algorithm"].append((name, annotated, getattr(args, name)))
-    two = {name: make_dataclass(name, fields) for name, fields in parts.items()}
-    two["run"].__doc__, two["algorithm"].__doc__ = "The same in every file.", "The defaults are those of the data set."
-    return make_dataclass(
-        "Args", [(name, tyro.conf.OmitArgPrefixes[part], field(default_factory=part)) for name, part in two.items()]
-    )
+            described = Annotated[types[name], tyro.conf.arg(help=text.value.value, help_behavior_hint=hint)]
+            (run if item.lineno <= above else algorithm).append((name, described, getattr(args, name)))
+    run = make_dataclass("run", run, namespace={"__doc__": "The same in every file."})
+    algorithm = make_dataclass("algorithm", algorithm, namespace={"__doc__": "The defaults are those of the data set."})
+    parts = [(part.__name__, tyro.conf.OmitArgPrefixes[part], field(default_factory=part)) for part in (run, algorithm)]
+    return make_dataclass("Args", parts)
 
 
 def check(args) -> None:
     """Raises RunError for arguments with which nothing can run: those made in Python have not passed tyro."""
-    kinds = get_type_hints(type(args))
-    for name, value in vars(args).items():
-        kind, flag = kinds[name], f"--{name.rstrip('_').replace('_', '-')} {value}"
-        if get_origin(kind) is Literal and value not in get_args(kind):
-            raise RunError(f"{flag}: must be one of {', '.join(map(str, get_args(kind)))}")
-        fits = kind not in (bool, int, float, str) or isinstance(value, int | float if kind is float else kind)
-        if not fits or isinstance(value, bool) != (kind is bool):
-            raise RunError(f"{flag}: must be of type {kind.__name__}")
-        if kind not in (int, float):
+    for name, kind in get_type_hints(type(args)).items():
+        value, choices = getattr(args, name), get_args(kind) if get_origin(kind) is Literal else ()
+        accepted = {bool: bool, int: int, float: int | float, str: str}.get(kind, object)
+        words, holds = RULES.get(name) or RULES.get(kind) or ("", lambda x: True)
+        if choices and value not in choices:
+            words = f"one of {', '.join(map(str, choices))}"
+        elif not isinstance(value, accepted) or (isinstance(value, bool) and kind in (int, float)):
+            words = f"of type {kind.__name__}"
+        elif holds(value):
             continue
-        wrong, rule = not math.isfinite(value) or value < 0, "finite and not negative"
-        if name in ANY_SIGN:
-            wrong, rule = not math.isfinite(value), "finite"
-        elif name == "lr":
-            wrong, rule = not 0 < value <= 1, "greater than 0 and at most 1"
-        elif name == "seed":
-            wrong, rule = not 0 <= value < 2**63, "from 0 to 2**63 - 1"
-        elif name in ("beta1", "beta2"):
-            wrong, rule = wrong or value >= 1, "from 0 to less than 1"
-        elif name == "image_size":
-            wrong, rule = value < 16 or value & (value - 1), "a power of two, 16 or more"
-        elif kind is int and name not in ZERO:
-            wrong, rule = value < 1, "1 or more"
-        if wrong:
-            raise RunError(f"{flag}: must be {rule}")
+        raise RunError(f"--{name.rstrip('_').replace('_', '-')} {value}: must be {words}")

@@ -1,6 +1,7 @@
 """Data sets that live on the device: no DataLoader, a batch is drawn by index."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from common.args import RunError
 from common.folder import folder_images
-from common.processes import WORLD, agree
+from common.processes import agree
 
 TORCHVISION = {  # name: (class in torchvision.datasets, where it looks below the data root)
     "mnist": ("MNIST", "MNIST/raw"),
@@ -27,8 +28,7 @@ class Points:
     modes: [K, 2], the means. std: the standard deviation of every mode, the same in all directions.
     """
 
-    shape = (2,)
-    on_device = True
+    shape, on_device = (2,), True
 
     def __init__(self, modes: Tensor, std: float):
         self.modes, self.std = modes, std
@@ -41,10 +41,9 @@ class Points:
 
 
 class Cloud:
-    """Points in the plane, sampled with replacement. points: [N, 2]; no modes are known of them."""
+    """Points [N, 2] in the plane, sampled with replacement; no modes are known of them."""
 
-    shape = (2,)
-    on_device = True
+    shape, on_device = (2,), True
 
     def __init__(self, points: Tensor):
         self.points = points
@@ -62,27 +61,24 @@ class Images:
     """
 
     def __init__(self, images: Tensor, device: torch.device, stack: int = 1):
-        fits = device.type != "cuda" or images.nbytes < 0.5 * torch.cuda.mem_get_info(device)[0]
-        self.images = images.to(device) if fits else images
-        if not fits:
+        self.on_device = device.type != "cuda" or images.nbytes < 0.5 * torch.cuda.mem_get_info(device)[0]
+        if not self.on_device:
             print(f"{images.nbytes / 1e9:.1f} GB of images stay in the host's memory: no CUDA graph")
-        self.device, self.stack, self.on_device = device, stack, fits
+        self.images, self.device, self.stack = images.to(device) if self.on_device else images, device, stack
         self.shape = (images.shape[1] * stack, *images.shape[2:])
 
     def sample(self, n: int) -> Tensor:
         """n independent images, [n, *shape] float32 in [-1, 1] on the device."""
-        count, host = n * self.stack, self.images.device
-        index = torch.randint(len(self.images), (count,), device=host)
+        index = torch.randint(len(self.images), (n * self.stack,), device=self.images.device)
         return self.images[index].to(self.device).view(n, *self.shape).float() / 127.5 - 1
 
 
 def load_data(name: str, root: str = "data", image_size: int = 32, device: str | torch.device = "cpu"):
     """The data set `name` (one of NAMES) as Points or Images: an object with .shape and .sample(n).
 
-    ring: 8 Gaussians on a circle of radius 2, sd 0.02. grid: 25 Gaussians, spacing 2, sd 0.05 (Lin et al.
-    2018, PacGAN, 1712.04086, table 1, scaled by 2 for the ring). folder: every image below `root`.
-    Images come as [C, image_size, image_size]; 28x28 digits are padded to 32x32, not stretched.
-    Raises RunError with one line for bad input.
+    ring: 8 Gaussians on a circle of radius 2, sd 0.02. grid: 25 Gaussians, spacing 2, sd 0.05 (Lin et al. 2018, PacGAN,
+    1712.04086, table 1, scaled by 2 for the ring). folder: every image below `root`. Images come as
+    [C, image_size, image_size]; 28x28 digits are padded to 32x32, not stretched. RunError with one line for bad input.
     """
     device = torch.device(device)
     if name == "ring":
@@ -91,17 +87,17 @@ def load_data(name: str, root: str = "data", image_size: int = 32, device: str |
     if name == "grid":
         line = torch.arange(-4.0, 5.0, 2.0, device=device)
         return Points(torch.cartesian_prod(line, line), std=0.05)
-    if name != "folder" and name not in TORCHVISION:
+    if name not in NAMES:
         raise RunError(f"unknown data set {name!r}; there are: {', '.join(NAMES)}")
 
     def load() -> Tensor:
-        return (
-            folder_images(Path(root), image_size) if name == "folder" else torchvision_images(name, root, image_size)[0]
-        )
+        if name == "folder":
+            return folder_images(Path(root), image_size)
+        return torchvision_images(name, root, image_size)[0]
 
-    if WORLD > 1:  # the first process downloads or decodes them, and the others wait
-        agree(lambda: load() is None)
-    return Images(load(), device, stack=3 if name == "stacked_mnist" else 1)
+    loaded = []  # the first process downloads or decodes them, and the others wait
+    agree(lambda: loaded.append(load()))
+    return Images(loaded[0] if loaded else load(), device, stack=3 if name == "stacked_mnist" else 1)
 
 
 def torchvision_images(name: str, root: str, image_size: int, train: bool = True) -> tuple[Tensor, Tensor | None]:
@@ -121,9 +117,10 @@ def torchvision_images(name: str, root: str, image_size: int, train: bool = True
         images, labels = torch.as_tensor(part.data), torch.as_tensor(part.targets)
     except Exception as error:  # many kinds: no network, no gdown, a damaged or foreign file
         reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
-        where = f"{name}: cannot be read from {Path(root) / folder}, nor downloaded there ({reason})."
-        hint = "Put its files there by hand, or name another folder with --data-root; ring and grid need none."
-        raise RunError(f"{where}\n{hint}") from None
+        raise RunError(
+            f"{name}: cannot be read from {Path(root) / folder}, nor downloaded there ({reason}).\n"
+            "Put its files there by hand, or name another folder with --data-root; ring and grid need none."
+        ) from None
     images = images.unsqueeze(1) if images.dim() == 3 else images.permute(0, 3, 1, 2)
     if images.shape[-1] == 28:
         images = F.pad(images, (2, 2, 2, 2))
@@ -132,53 +129,34 @@ def torchvision_images(name: str, root: str, image_size: int, train: bool = True
     return images, labels
 
 
-class Own:
-    """Somebody's own data: an object with .shape, (2,) or (C, H, W), and .sample(n).
-
-    sample(n) gives n independent samples, float32 [n, *shape], images in [-1, 1], on any device. A CUDA graph needs it
-    to draw on the run's device, without a copy from the host, and to say so by .on_device = True.
-    """
-
-    def __init__(self, source, device: torch.device):
-        self.source, self.shape, self.device = source, tuple(source.shape), device
-
-    def sample(self, n: int) -> Tensor:
-        return self.source.sample(n).to(self.device)
-
-    def __getattr__(self, name: str):  # modes, std, on_device
-        return getattr(self.source, name)
-
-
 def own_data(data, device: torch.device):
     """What train(args, data) takes, as an object with .shape and .sample(n). Raises RunError for other data.
 
-    data: points, a float tensor [N, 2]; images, a uint8 tensor [N, C, H, W], 0 is black; or an object like Own's.
+    data: points, a float tensor [N, 2]; images, a uint8 tensor [N, C, H, W], 0 is black; or an object with .shape, (2,)
+    or (C, H, W), and .sample(n): n independent samples, float32 [n, *shape], images in [-1, 1], on any device. It may
+    have .modes and .std, as Points. A CUDA graph needs it to draw on the run's device, without a copy from the host,
+    and to say so by .on_device = True.
     """
-    if isinstance(data, Tensor) and data.dim() == 4 and data.dtype == torch.uint8 and len(data):
-        data = Images(data, device)
-    elif (
-        isinstance(data, Tensor)
-        and data.shape[1:] == (2,)
-        and data.is_floating_point()
-        and data.isfinite().all()
-        and len(data)
-    ):
-        data = Cloud(data.to(device, torch.float32))
-    elif isinstance(data, Tensor):
-        raise RunError(
-            f"data is a tensor {tuple(data.shape)} of {data.dtype}: it must be points [N, 2] of finite floats, or "
-            "images [N, C, H, W] of uint8, from 0 to 255, so that their range is known"
-        )
+    if isinstance(data, Tensor):
+        points = data.shape[1:] == (2,) and data.is_floating_point() and data.isfinite().all()
+        images = data.dim() == 4 and data.dtype == torch.uint8
+        if not (points or images) or not len(data):
+            raise RunError(
+                f"data is a tensor {tuple(data.shape)} of {data.dtype}: it must be points [N, 2] of finite floats, or "
+                "images [N, C, H, W] of uint8, from 0 to 255, so that their range is known"
+            )
+        data = Cloud(data.to(device, torch.float32)) if points else Images(data, device)
     elif isinstance(data, Points) and data.modes.device != device:
         data = Points(data.modes.to(device), data.std)
     elif isinstance(data, Cloud) and data.points.device != device:
         data = Cloud(data.points.to(device))
     elif isinstance(data, Images) and data.device != device:
         data = Images(data.images, device, data.stack)
+    elif not (hasattr(data, "shape") and hasattr(data, "sample")):
+        raise RunError(f"data is a {type(data).__name__}: it must be a tensor, or have .shape and .sample(n)")
     elif not isinstance(data, Points | Cloud | Images):
-        if not (hasattr(data, "shape") and hasattr(data, "sample")):
-            raise RunError(f"data is a {type(data).__name__}: it must be a tensor, or have .shape and .sample(n)")
-        data = Own(data, device)
+        known = {name: getattr(data, name) for name in ("modes", "std", "on_device") if hasattr(data, name)}
+        data = SimpleNamespace(shape=tuple(data.shape), sample=lambda n, own=data: own.sample(n).to(device), **known)
     if data.shape != (2,) and (len(data.shape) != 3 or data.shape[1:] not in [(2**n, 2**n) for n in range(4, 12)]):
         raise RunError(
             f"the data have the shape {data.shape}: it must be (2,), or (C, size, size) with size a power of two, "

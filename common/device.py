@@ -39,20 +39,16 @@ def environment(device: torch.device) -> dict:
 @contextlib.contextmanager
 def settings(device: torch.device, points: bool):
     """What PyTorch keeps for the whole process, as a run needs it; put back at the end."""
-    cudnn, gpu, precision = torch.backends.cudnn, device.type == "cuda", torch.get_float32_matmul_precision()
-    threads, deterministic = torch.get_num_threads(), cudnn.deterministic
-    try:
-        if points:
-            torch.set_num_threads(1)  # for small matrices more are slower, and change the digits
-        if gpu:
+    with contextlib.ExitStack() as stack:
+        if points:  # for small matrices more threads are slower, and change the digits
+            stack.callback(torch.set_num_threads, torch.get_num_threads())
+            torch.set_num_threads(1)
+        if device.type == "cuda":
+            stack.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
             torch.set_float32_matmul_precision("highest" if points else "high")  # TF32 is too coarse for points
-            cudnn.deterministic = True  # else a resumed run would differ from an unbroken one
+            stack.callback(setattr, torch.backends.cudnn, "deterministic", torch.backends.cudnn.deterministic)
+            torch.backends.cudnn.deterministic = True  # else a resumed run would differ from an unbroken one
         yield
-    finally:
-        torch.set_num_threads(threads)
-        if gpu:
-            torch.set_float32_matmul_precision(precision)
-            cudnn.deterministic = deterministic
 
 
 def captured(update):
@@ -62,25 +58,23 @@ def captured(update):
     draws new random numbers. What `update` reads from Python is frozen by the capture: what changes (the learning
     rate) must be a tensor.
     """
-    graph, stream, calls, outputs = torch.cuda.CUDAGraph(), torch.cuda.Stream(), 0, {}
+    graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
 
     def detached():  # no autograd graph of an earlier update may live on into the capture
         return {name: number.detach() for name, number in update().items()}
 
-    def replay():
-        nonlocal calls, outputs
-        calls += 1
-        if calls <= 3:
+    def calls():
+        for _ in range(3):
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
-                outputs = detached()
+                numbers = detached()
             torch.cuda.current_stream().wait_stream(stream)
-            return outputs
-        if calls == 4:
-            gc.collect()  # a dead graph that is freed during the capture would break it off
-            with torch.cuda.graph(graph, stream=stream):
-                outputs = detached()
-        graph.replay()
-        return outputs
+            yield numbers
+        gc.collect()  # a dead graph that is freed during the capture would break it off
+        with torch.cuda.graph(graph, stream=stream):
+            numbers = detached()
+        while True:
+            graph.replay()
+            yield numbers
 
-    return replay
+    return calls().__next__

@@ -25,7 +25,7 @@ def draw(data, fake: Tensor, title: str, numbers: dict) -> Image.Image:
     side, top, fake = 480, 44, fake.cpu()
     modes = getattr(data, "modes", torch.empty(0, 2)).cpu()
     real = torch.empty(0, 2) if len(modes) else fixed_sample(data, len(fake)).cpu()
-    scale = side / (3.2 * max(part.abs().max().item() for part in (modes, real) if len(part)))
+    scale = side / (3.2 * torch.cat([modes, real]).abs().max().item())
     image = Image.new("RGB", (side, side + top), "white")
     canvas = ImageDraw.Draw(image)
     origin, upwards = torch.tensor([side / 2, side / 2 + top]), torch.tensor([scale, -scale])

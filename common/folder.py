@@ -7,7 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
+from PIL import Image, ImageOps
 from torch import Tensor
+from tqdm import tqdm
 
 from common.args import RunError
 
@@ -19,33 +21,14 @@ def cache_folder() -> Path:
 def folder_images(root: Path, image_size: int) -> Tensor:
     """Every image below `root`, cut to a centred square and resized, [N, C, image_size, image_size] uint8.
 
-    C is 1 if all of them are greyscale, else 3. They are decoded once, into a file below ~/.cache/cleangan
-    that is memory-mapped from then on; a changed folder makes a new one. Damaged files are named and skipped.
+    C is 1 if all of them are greyscale, else 3. They are decoded once, into a file below ~/.cache/cleangan that is
+    memory-mapped from then on; a changed folder makes a new one. Damaged files are named and skipped.
     """
-    from PIL import Image, ImageOps
-    from tqdm import tqdm
 
-    if not root.is_dir():
-        raise RunError(f"no folder of images at {root}: name one with --data-root")
-    endings = {ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    seen, files = set(), []
-    for folder, subfolders, names in os.walk(root, followlinks=True):
-        if (real := os.path.realpath(folder)) in seen:  # a link back
-            subfolders.clear()
-            continue
-        seen.add(real)
-        files += [file for file in (Path(folder, name) for name in names) if file.suffix.lower() in endings]
-    if not (files := sorted(file for file in files if file.is_file())):
-        raise RunError(f"no images below {root}: nothing there has the ending of a format that Pillow reads")
-    about = [(str(file.relative_to(root)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    key = hashlib.sha256(repr((str(root.resolve()), image_size, about)).encode()).hexdigest()[:16]
-    cache = cache_folder()
-    temporary = cache / f"{key}.{os.getpid()}.tmp"
-
-    def mode(file: Path) -> str:
+    def is_grey(file: Path) -> bool:
         with contextlib.suppress(Exception), Image.open(file) as image:
-            return image.mode
-        return "unreadable"
+            return image.mode in ("1", "L", "LA") or image.mode[0] == "I"
+        return True  # it cannot be read
 
     def decode(file: Path) -> bytes | str:
         """The pixels in the order [C, H, W], or what is wrong with the file."""
@@ -62,22 +45,37 @@ def folder_images(root: Path, image_size: int) -> Tensor:
         except Exception as error:  # a damaged file makes PIL raise nearly anything
             return f"{str(file)!r}: {error}"
 
+    if not root.is_dir():
+        raise RunError(f"no folder of images at {root}: name one with --data-root")
+    endings = {ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    seen, files = set(), []
+    for folder, subfolders, names in os.walk(root, followlinks=True):
+        if (real := os.path.realpath(folder)) in seen:  # a link back
+            subfolders.clear()
+        else:
+            seen.add(real)
+            files += [Path(folder, name) for name in names]
+    if not (files := sorted(file for file in files if file.suffix.lower() in endings and file.is_file())):
+        raise RunError(f"no images below {root}: nothing there has the ending of a format that Pillow reads")
+    about = [(str(file.relative_to(root)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    key = hashlib.sha256(repr((str(root.resolve()), image_size, about)).encode()).hexdigest()[:16]
+    cache = cache_folder()
     if not (found := [*cache.glob(f"{key}-*")]):
-        failed = []
+        temporary, failed = cache / f"{key}.{os.getpid()}.tmp", []
         try:
             cache.mkdir(parents=True, exist_ok=True)
             with open(temporary, "wb") as out, ThreadPoolExecutor() as pool:
-                grey = all(m in ("1", "L", "LA", "unreadable") or m[0] == "I" for m in pool.map(mode, files))
+                grey = all(pool.map(is_grey, files))
                 for pixels in tqdm(pool.map(decode, files), f"decoding {root}", len(files), disable=None):
                     failed.append(pixels) if isinstance(pixels, str) else out.write(pixels)
-            count = len(files) - len(failed)
             if failed:
-                lost = f"{len(failed)} of {len(files)} files below {root} are unreadable and skipped:"
-                print(lost, *failed, sep="\n  ")
-            if not count:
+                print(
+                    f"{len(failed)} of {len(files)} files below {root} are unreadable and skipped:", *failed, sep="\n  "
+                )
+            if len(failed) == len(files):
                 raise RunError(f"no image below {root} can be read")
-            found = [cache / f"{key}-{count}x{1 if grey else 3}x{image_size}x{image_size}"]
-            os.replace(temporary, found[0])
+            shape = f"{len(files) - len(failed)}x{1 if grey else 3}x{image_size}x{image_size}"
+            found = [temporary.replace(cache / f"{key}-{shape}")]
         except OSError as error:
             raise RunError(f"cannot write the decoded images to {cache}: {error.strerror}") from None
         finally:

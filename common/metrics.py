@@ -11,10 +11,9 @@ from common.data import fixed_sample
 def evaluate(data, fake: Tensor, final: bool = False) -> dict[str, float | None]:
     """Measures samples `fake` [n, *data.shape] against the data; equal samples always give equal numbers.
 
-    Points with known modes: `mode_statistics`. Images, and points without: swd, the sliced Wasserstein distance to n
-    real samples. Points, with `final`: also w1, the exact 1-Wasserstein distance from the first 1,000 to as many real
-    ones. Neither is zero for a perfect generator, as samples differ: evaluate(data, data.sample(n)) is what an exact
-    sampler scores.
+    Points with known modes: `mode_statistics`. Others: swd, the sliced Wasserstein distance to n real samples. Points,
+    with `final`: also w1, the exact 1-Wasserstein distance from the first 1,000 to as many real ones. Neither is zero
+    for a perfect generator, as samples differ: evaluate(data, data.sample(n)) is what an exact sampler scores.
     """
     real = fixed_sample(data, len(fake))
     if hasattr(data, "modes"):
@@ -73,8 +72,8 @@ def wasserstein(x: Tensor, y: Tensor) -> float:
 def sliced_wasserstein(x: Tensor, y: Tensor, directions: int = 256) -> float:
     """W1 between the projections of two equally large samples [n, ...] to a line, mean over random lines.
 
-    On a line, sorting both samples couples them best (Rabin et al. 2011). All calls use the same lines.
-    In the units of x: for images, pixel values in [-1, 1] along a direction of length 1.
+    On a line, sorting both samples couples them best (Rabin et al. 2011). All calls use the same lines. In the units of
+    x: for images, pixel values in [-1, 1] along a direction of length 1.
     """
     x, y = x.flatten(1), y.flatten(1)
     direction = torch.randn(x.shape[1], directions, generator=torch.Generator().manual_seed(0)).to(x)

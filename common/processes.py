@@ -23,22 +23,18 @@ RANK = int(os.environ["RANK"]) if STARTED else 0  # which of them this is; the f
 
 
 def connect(device: str) -> str:
-    """Joins the other processes, and returns the device of this one: of several GPUs the one of its own."""
+    """Joins the other processes, if any, and returns the device of this one: of several GPUs the one of its own."""
+    if WORLD == 1:
+        return device
+    here, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device != "cpu":
-        here = int(os.environ["LOCAL_RANK"])
-        if device != "cuda" or here >= torch.cuda.device_count():
-            gpus = torch.cuda.device_count()
-            raise RunError(
-                f"--device {device}: process {here} needs a GPU of its own, there are {gpus}; say cuda or cpu"
-            )
-        device = f"cuda:{here}"
-        torch.cuda.set_device(device)
+        device = "cuda" if gpus else "cpu"
+    if device != "cpu" and (device != "cuda" or here >= gpus):
+        raise RunError(f"--device {device}: process {here} needs a GPU of its own, there are {gpus}; say cuda or cpu")
     if not dist.is_initialized():  # long, as the first process may have to download or decode the data
         dist.init_process_group("gloo" if device == "cpu" else "nccl", timeout=timedelta(hours=12))
         atexit.register(disconnect)  # not at the end of a run: the next one in this program needs the others again
-    return device
+    return device if device == "cpu" else f"cuda:{here}"
 
 
 class Mean(torch.autograd.Function):
@@ -73,12 +69,10 @@ def agree(find):
     """What find() gives in the first process, for all: also if it raises RunError, whose text only the first has."""
     if WORLD == 1:
         return find()
-    found = [None]
-    if RANK == 0:
-        try:
-            found = [find()]
-        except RunError as error:
-            found = [error]
+    try:
+        found = [find() if RANK == 0 else None]
+    except RunError as error:
+        found = [error]
     dist.broadcast_object_list(found)
     dist.barrier()  # or the first process may be gone before the others know
     if isinstance(found[0], RunError):
@@ -86,33 +80,16 @@ def agree(find):
     return found[0]
 
 
-def any_of(flag: int, device: torch.device) -> int:
-    """The largest of the processes' flags."""
+def all_of(x) -> list:
+    """The x of each process (a number, a CPU tensor), in the order of the processes."""
+    found = [x] * WORLD
     if WORLD > 1:
-        flags = torch.tensor(flag, device=device)
-        dist.all_reduce(flags, dist.ReduceOp.MAX)
-        flag = int(flags)
-    return flag
-
-
-def all_of(x: Tensor) -> list[Tensor]:
-    """A CPU tensor of each process, in the order of the processes."""
-    if WORLD == 1:
-        return [x]
-    found: list[Tensor | None] = [None] * WORLD
-    dist.all_gather_object(found, x)
+        dist.all_gather_object(found, x)
     return found
 
 
-def wait() -> None:
-    """Until all are here."""
-    if WORLD > 1:
-        dist.barrier()
-
-
 def disconnect() -> None:
-    if WORLD > 1 and dist.is_initialized():
-        time.sleep(
-            0.2
-        )  # gloo's threads may still hold tensors of the last call; without Python to free them they abort
+    """Leaves the others at the end of the program, if nobody has done so before."""
+    if dist.is_initialized():
+        time.sleep(0.2)  # gloo's threads may hold tensors of the last call, and abort without Python to free them
         dist.destroy_process_group()

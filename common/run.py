@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import io
-import itertools
 import json
 import math
 import os
@@ -14,19 +13,20 @@ import threading
 import time
 from dataclasses import asdict
 from pathlib import Path
+from types import MethodType
 
 import torch
 from filelock import FileLock, Timeout
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
+from tqdm import tqdm
 
-from common import processes
 from common.args import RunError, check
 from common.data import load_data, own_data
 from common.device import captured, environment, pick_device, settings
 from common.draw import draw, encode, film
 from common.metrics import evaluate
-from common.processes import RANK, WORLD
+from common.processes import RANK, WORLD, agree, all_of, average_gradients, connect, mean
 
 MAY_DIFFER = ("resume", "track", "quiet", "device", "out")  # between a run and its resumption
 
@@ -42,15 +42,15 @@ class Run:
     Error = RunError
 
     def __init__(self, file: str, args, data=None):
-        self.algo, self.args, self.name = Path(file).stem, args, args.dataset if data is None else "own"
-        self.seconds, self.wandb, self.lock, self.bar = 0.0, None, None, None
-        self.title = f"{self.algo} on {self.name}" + (" data" if data is not None else "")
         check(args)
-        if args.batch_size % WORLD:
+        self.algo, self.args, self.name = Path(file).stem, args, args.dataset if data is None else "own"
+        self.title = f"{self.algo} on {self.name}" + (" data" if data is not None else "")
+        self.seconds, self.wandb = 0.0, None
+        self.batch_size, rest = divmod(args.batch_size, WORLD)  # samples of this process
+        if rest:
             raise RunError(f"--batch-size {args.batch_size}: must be divisible by the {WORLD} processes")
-        self.batch_size = args.batch_size // WORLD  # samples of this process
-        self.mean = processes.mean  # over the processes
-        self.device = pick_device(processes.connect(args.device) if WORLD > 1 else args.device)
+        self.mean = mean  # over the processes
+        self.device = pick_device(connect(args.device))
         torch.manual_seed(args.seed)
         if data is None:
             data = load_data(args.dataset, args.data_root, args.image_size, self.device)
@@ -62,85 +62,67 @@ class Run:
         if self.points and args.amp:
             raise RunError("--amp: for images; near 2 bfloat16's steps are 1/64, as wide as the modes of the points")
         self.settings = {name: value for name, value in asdict(args).items() if name not in MAY_DIFFER}
-        self.folder, self.finished = processes.agree(self._find_folder)
+        self.folder, self.finished = agree(self._find_folder)
 
     def prepare(self, network: nn.Module) -> nn.Module:
-        """The network on the run's device, channels last; with --amp its products in bfloat16, its output in float32.
-
-        A context for each forward: within one, weights once cast would be used again, stale after an update, or
-        without a gradient after torch.no_grad(). Its price is to cast them for each forward.
-        """
+        """The network on the run's device, channels last; with --amp its products in bfloat16."""
         network = network.to(self.device, memory_format=torch.channels_last)
         if self.args.amp:
-            forward = torch.autocast(self.device.type, torch.bfloat16)(network.forward)
-            network.forward = lambda *inputs: forward(*inputs).float()
+            network.forward = MethodType(in_bfloat16, network)  # bound, so that a copy of it uses its own weights
         return network
 
     def graph(self, update):
-        """On a GPU: `update` as one CUDA graph, see common/device.py. Else itself: on a CPU, with --no-graph, in
-        several processes, and where data come from the host."""
+        """`update` as one CUDA graph; on a CPU, in several processes, with data on the host or --no-graph itself."""
         here = self.device.type == "cuda" and WORLD == 1 and getattr(self.data, "on_device", False)
         return captured(update) if here and self.args.graph else update
 
     def steps(self, **state):
         """Yields 1, 2, ..., args.steps; a resumed run goes on after its checkpoint, a finished one has no steps.
 
-        state: all that training changes, by name: modules, optimisers, tensors. It is saved together with the
-        random states every args.checkpoint_every steps, at the end, and when Ctrl-C or SIGTERM stops the run.
+        state: all that training changes, by name: modules, optimisers, tensors. It is saved together with the random
+        states every args.checkpoint_every steps, at the end, and when Ctrl-C or SIGTERM stops the run.
         """
-        from tqdm import tqdm
-
         self.z = torch.randn(2500 if self.points else 1000, self.args.z_dim, device=self.device)  # of all measurements
         if self.finished:
             self._say(f"{self.folder} is finished: nothing to resume")
             return
-        for optimizer in state.values() if WORLD > 1 else ():
-            if isinstance(optimizer, torch.optim.Optimizer):
-                optimizer.register_step_pre_hook(processes.average_gradients)
-        try:
-            with settings(self.device, self.points), self._signals():
-                done, self.folder = processes.agree(lambda: (self._start(state), self.folder))
-                if RANK and done:
-                    self._load(self.folder / "checkpoint.pt", state)
-                elif WORLD > 1 and not done:
-                    self._seed(0)
-                hidden = True if RANK or self.args.quiet else None  # None: but on a terminal
-                form = "{percentage:3.0f} % |{bar}| {n_fmt} of {total_fmt} updates, {remaining} left"
-                with tqdm(
-                    total=self.args.steps, initial=done, disable=hidden, bar_format=form, leave=False
-                ) as self.bar:
-                    yield from self._loop(done, state)
-        except BaseException:
-            self._release()
-            raise
-        finally:
-            self.bar = None
-
-    def _loop(self, done: int, state: dict):
-        self.logged, before, told, last = (done, time.perf_counter()), self.seconds, False, self.args.steps
-        start = self.logged[1]
-        for step in range(done + 1, last + 1):
-            yield step
-            self.bar.update()
-            passed, stop = time.perf_counter() - start, self.stopped
-            self.seconds = before + passed
-            if not told and passed > 5:  # seconds, so that a slow run soon says how long it will take
-                rate, told = (step - done) / passed, True
-                self._say(f"{rate:.3g} updates a second: about {(last - step) / rate / 60:.1f} min to go")
-            if WORLD > 1:  # all stop after the same step
-                stop = processes.any_of(stop, self.device) if step % 10 == 0 else 0
-            if stop or step % self.args.checkpoint_every == 0 or step == last:
-                self._save(step, state)
-            if stop:
-                processes.wait()  # for the first one's checkpoint
-                self._say(f"stopped after step {step}; the same command with --resume goes on from there")
-                raise KeyboardInterrupt if stop == signal.SIGINT else SystemExit(128 + stop)
+        with settings(self.device, self.points), contextlib.ExitStack() as self.at_end:
+            self._catch_signals()
+            if WORLD > 1:
+                self._seed(0)
+                for part in state.values():
+                    if isinstance(part, torch.optim.Optimizer):
+                        part.register_step_pre_hook(average_gradients)
+            done, self.folder = agree(lambda: (self._start(state), self.folder))
+            if RANK and done:
+                self._load(state)
+            hidden = True if RANK or self.args.quiet else None  # None: but on a terminal
+            form = "{percentage:3.0f} % |{bar}| {n_fmt} of {total_fmt} updates, {remaining} left"
+            bar = {"initial": done, "total": self.args.steps, "disable": hidden, "bar_format": form, "leave": False}
+            before, begin, told = self.seconds, time.perf_counter(), False
+            self.logged = done, begin
+            for step in tqdm(range(done + 1, self.args.steps + 1), **bar):
+                yield step
+                passed, stop = time.perf_counter() - begin, self.stopped
+                self.seconds = before + passed
+                if not told and passed > 5:  # seconds, so that a slow run soon says how long it will take
+                    rate, told = (step - done) / passed, True
+                    left = (self.args.steps - step) / rate
+                    about = f"{left:.0f} s" if left < 120 else f"{left / 60:.1f} min"
+                    if left > 5:
+                        self._say(f"{rate:.3g} updates a second: about {about} to go")
+                if WORLD > 1:  # all stop after the same step
+                    stop = max(all_of(stop)) if step % 10 == 0 else 0
+                if stop or step % self.args.checkpoint_every == 0 or step == self.args.steps:
+                    self._save(step, state)
+                if stop:
+                    self._say(f"stopped after step {step}; the same command with --resume goes on from there")
+                    raise KeyboardInterrupt if stop == signal.SIGINT else SystemExit(128 + stop)
 
     def log(self, step: int, numbers: dict, G: nn.Module) -> None:
         """Every args.log_every steps, and at the last: writes the numbers, measurements and a picture of G's samples.
 
-        numbers: floats, or tensors, of which the mean is written. RunError if one is not finite: the last checkpoint
-        stays.
+        numbers: floats, or tensors, of which the mean is written. If one is not finite: RunError; checkpoints stay.
         """
         if RANK or (step % self.args.log_every and step != self.args.steps):
             return
@@ -152,7 +134,7 @@ class Run:
         numbers = {**numbers, "g_grad": g_grad, **evaluate(self.data, fake), "steps_per_second": speed}
         numbers = {k: v.mean().item() if isinstance(v, Tensor) else v for k, v in numbers.items()}
         bad = {k: v for k, v in numbers.items() if v is not None and not math.isfinite(v)}
-        row = {"step": step, **{k: None if k in bad else v for k, v in numbers.items()}}
+        row = {"step": step, **numbers, **dict.fromkeys(bad)}
         self._write("metrics.jsonl", (json.dumps(row) + "\n").encode(), append=True)
         if bad:
             self._diverged(step, "  ".join(f"{k} {v}" for k, v in bad.items()))
@@ -168,25 +150,23 @@ class Run:
     def finish(self, G: nn.Module) -> dict:
         """Writes result.json and, for points, training.gif; prints the measurements beside an exact sampler's.
 
-        Returns the last row of the log and the last measurements, in `folder` the run's folder.
+        Returns what is in result.json, the last row of the log and the last measurements, and as `folder` the run's.
         """
-        return processes.agree(lambda: self._result(G)) | {"folder": str(self.folder)}
+        return agree(lambda: self._result(G)) | {"folder": str(self.folder)}
 
     def _result(self, G: nn.Module) -> dict:
         if self.finished:
-            everything = read_json(self.folder / "result.json")
-            return {k: v for k, v in everything.items() if k not in ("seconds", "exact_sampler")}
-        with settings(self.device, self.points):
+            return read_json(self.folder / "result.json")
+        with settings(self.device, self.points), contextlib.ExitStack() as self.at_end:
+            self._lock()
             fake = self._samples(G)
             numbers = evaluate(self.data, fake, final=True)
             exact = evaluate(self.data, self.data.sample(len(fake)), final=True)
-        result = json.loads((self.folder / "metrics.jsonl").read_text().splitlines()[-1]) | numbers
-        if self.points:
-            files = sorted((self.folder / "samples").glob("*.png"), key=lambda file: int(file.stem))
-            self._write("training.gif", film(files))
-        everything = {**result, "seconds": self.seconds, "exact_sampler": exact}
-        self._write("result.json", json.dumps(everything, indent=2).encode())
-        self._release()
+            result = json.loads((self.folder / "metrics.jsonl").read_text().splitlines()[-1]) | numbers
+            result |= {"seconds": self.seconds, "exact_sampler": exact}
+            if self.points:
+                self._write("training.gif", film(sorted(self.folder.glob("samples/*.png"), key=lambda f: int(f.stem))))
+            self._write("result.json", json.dumps(result, indent=2).encode())
         self._say(f"{self.title}: {self.args.steps} steps in {self.seconds:.0f} s")
         for name, value in numbers.items():
             value = "-" if value is None else f"{value:.4g}"
@@ -207,56 +187,52 @@ class Run:
 
     def _say(self, line: str) -> None:
         if not RANK and not self.args.quiet:
-            on_terminal = self.bar is not None and not self.bar.disable
-            self.bar.write(line) if on_terminal else print(line, flush=True)  # above the bar
+            with tqdm.external_write_mode():  # above the bar
+                print(line, flush=True)
 
     def _find_folder(self) -> tuple[Path, bool]:
         """A new folder's name, or with --resume that of an old run of the same arguments; and whether that is finished.
 
-        The newest unfinished one before a finished one. A run whose learning rate does not fall can be made longer.
+        The newest unfinished one, else the newest finished one, else, if the learning rate stays, a shorter run.
         """
-        out, name = Path(self.args.out), f"{self.algo}-{self.name}-s{self.args.seed}"
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunError(f"--out {out} cannot be written to: {error.strerror}") from None
-        folders = (out / (name if n == 1 else f"{name}-{n}") for n in itertools.count(1))
-        old = [*itertools.takewhile(Path.exists, folders)]
-        new = out / (f"{name}-{len(old) + 1}" if old else name)
+        name, old = f"{self.algo}-{self.name}-s{self.args.seed}", []
+        new = Path(self.args.out, name)
+        while new.exists():
+            old.append(new)
+            new = Path(self.args.out, f"{name}-{len(old) + 1}")
         default = asdict(type(self.args)(dataset=self.args.dataset))  # of options that came after a run
-        found = {"shorter": [], "finished": [], "unfinished": []}
+        found = {0: new}  # the higher the better: 1 shorter, 2 finished, 3 unfinished; of each the newest
         for folder in old if self.args.resume else ():
             args = default | read_json(folder / "config.json").get("args", {"seed": None})
-            if all(args[n] == value for n, value in self.settings.items() if n != "steps"):
-                ended = "finished" if (folder / "result.json").exists() else "unfinished"
-                kind = ended if args["steps"] == self.args.steps else "shorter"
-                found[kind] += [folder] if args["steps"] <= self.args.steps else []
-        if self.args.lr_decay and (shorter := found.pop("shorter")) and not any(found.values()):
+            more = self.args.steps - args["steps"]
+            if more >= 0 and args | self.settings | {"steps": args["steps"]} == args:
+                found[1 if more else 2 if (folder / "result.json").exists() else 3] = folder
+        best = max(found)
+        if best == 1 and self.args.lr_decay:
             why = "ended with a learning rate of zero, a longer run has another one from the first step"
-            self._say(f"{shorter[-1]} had fewer --steps and {why}: it begins in {new}")
-        chosen = [folder for folders in found.values() for folder in folders] or [new]
-        return chosen[-1], chosen[-1] in found["finished"]
+            self._say(f"{found[1]} had fewer --steps and {why}: it begins in {new}")
+            best = 0
+        return found[best], best == 2
 
     def _start(self, state: dict) -> int:
         """Makes a new run's folder, or loads an old one's checkpoint. Returns the number of steps done."""
-        done, rows = 0, self.folder / "metrics.jsonl"
         try:
             (self.folder / "samples").mkdir(parents=True, exist_ok=self.args.resume)
-        except FileExistsError:  # another run took the name since
-            self.folder, _ = self._find_folder()
-            return self._start(state)
         except OSError as error:
-            raise RunError(f"{self.folder} cannot be made: {error.strerror}") from None
+            before, (self.folder, _) = self.folder, self._find_folder()
+            if isinstance(error, FileExistsError) and self.folder != before:  # another run took the name since
+                return self._start(state)
+            raise RunError(f"--out {self.args.out} cannot be written to: {error.strerror}") from None
         self._lock()
-        config = {"args": self.settings, "command": sys.argv, "id": secrets.token_hex(4), "shape": self.data.shape}
-        if self.args.resume and (self.folder / "checkpoint.pt").exists():
-            done = self._load(self.folder / "checkpoint.pt", state)
-            self._say(f"{self.title}: resumed after step {done} of {self.args.steps}, {self.folder}")
-            config = read_json(self.folder / "config.json") | {"args": self.settings}
+        config = {"args": self.settings, "data": self.name, "command": sys.argv, "id": secrets.token_hex(4)}
+        config |= {"shape": self.data.shape, **environment(self.device)}
+        done, begins, rows = 0, f"{self.args.steps} steps on {self.device}", self.folder / "metrics.jsonl"
+        if (self.folder / "checkpoint.pt").exists():
+            done = self._load(state)
+            begins = f"resumed after step {done} of {self.args.steps}"
+            config |= read_json(self.folder / "config.json") | {"args": self.settings}
             (self.folder / "result.json").unlink(missing_ok=True)  # of the run before it was made longer
-        else:
-            config |= environment(self.device)
-            self._say(f"{self.title}: {self.args.steps} steps on {self.device}, {self.folder}")
+        self._say(f"{self.title}: {begins}, {self.folder}")
         self._write("config.json", json.dumps(config, indent=2).encode())
         kept = rows.read_text().splitlines(keepends=True) if rows.exists() else []
         kept = [row for row in kept if row.endswith("}\n") and json.loads(row)["step"] <= done]
@@ -274,49 +250,40 @@ class Run:
 
     def _lock(self) -> None:
         """Raises RunError if another process trains in the folder. The lock ends with the process, however it ends."""
-        self.lock = FileLock(self.folder / ".lock", timeout=0, thread_local=False, is_singleton=True)
-        with contextlib.suppress(NotImplementedError):  # a file system without locks
-            try:
-                self.lock.acquire()
-            except Timeout:
-                self.lock = None  # it is the other one's, not to be released here
-                raise RunError(f"{self.folder} is being trained by another process") from None
-
-    def _release(self) -> None:
-        if self.lock:
-            self.lock.release()
-            Path(self.lock.lock_file).unlink(missing_ok=True)
-            self.lock = None
+        lock = FileLock(self.folder / ".lock", timeout=0, thread_local=False, is_singleton=True)
+        try:
+            with contextlib.suppress(NotImplementedError):  # a file system without locks
+                lock.acquire()
+        except Timeout:
+            raise RunError(f"{self.folder} is being trained by another process") from None
+        self.at_end.callback(Path(lock.lock_file).unlink, missing_ok=True)
+        self.at_end.callback(lock.release)
 
     def _save(self, step: int, state: dict) -> None:
-        saved = {"algo": self.algo, "step": step, "seconds": self.seconds}
+        saved = {"algo": self.algo, "step": step, "seconds": self.seconds, "rng": all_of(torch.get_rng_state())}
+        if self.device.type == "cuda":
+            saved["cuda_rng"] = all_of(torch.cuda.get_rng_state(self.device))
         saved["state"] = {k: v if isinstance(v, Tensor) else v.state_dict() for k, v in state.items()}
         for name, part in saved["state"].items():
             if not all(leaf.isfinite().all() for leaf in tree_leaves(part) if isinstance(leaf, Tensor)):
                 self._diverged(step, f"{name} is not finite")
-        saved["rng"] = processes.all_of(torch.get_rng_state())
-        if self.device.type == "cuda":
-            saved["cuda_rng"] = processes.all_of(torch.cuda.get_rng_state(self.device))
         buffer = io.BytesIO()
         torch.save(saved, buffer)
-        if not RANK:
-            self._write("checkpoint.pt", buffer.getvalue())
+        agree(lambda: self._write("checkpoint.pt", buffer.getvalue()))
 
-    def _load(self, path: Path, state: dict) -> int:
+    def _load(self, state: dict) -> int:
+        path = self.folder / "checkpoint.pt"
         try:
             saved = torch.load(path, map_location=self.device, weights_only=True)
             if saved["algo"] != self.algo:
                 raise ValueError(f"it is of {saved['algo']}.py")
             for name, part in state.items():
-                if isinstance(part, Tensor):
-                    part.copy_(saved["state"][name])
-                    continue
-                ours = [(group["lr"], group["capturable"]) for group in getattr(part, "param_groups", [])]
-                part.load_state_dict(saved["state"][name])
-                for group, kept in zip(getattr(part, "param_groups", []), ours, strict=True):
-                    group["lr"], group["capturable"] = kept  # the caller's tensor, not a copy; and of this device
-            if WORLD > 1 or len(saved["rng"]) > 1:
-                self._seed(saved["step"])  # stays so for another number of processes, or another kind of device
+                options = getattr(part, "param_groups", None)
+                load = part.copy_ if isinstance(part, Tensor) else part.load_state_dict
+                load(saved["state"][name])
+                if options:
+                    part.param_groups = options  # with the caller's tensor lr, not a copy; and those of this device
+            self._seed(saved["step"])  # stays so for another number of processes, or another kind of device
             if len(saved["rng"]) == WORLD:
                 torch.set_rng_state(saved["rng"][RANK].cpu())
                 if self.device.type == "cuda" and "cuda_rng" in saved:
@@ -352,8 +319,7 @@ class Run:
         hint = "try a lower --lr, a lower --beta1, more --d-steps or another --seed"
         raise RunError("" if RANK else f"{self.title} diverged by step {step}: {what}\n{hint}; {kept} in {self.folder}")
 
-    @contextlib.contextmanager
-    def _signals(self):
+    def _catch_signals(self) -> None:
         """Ctrl-C and SIGTERM let the loop finish its step; a second one ends the program at once."""
 
         def note(number, frame):
@@ -361,14 +327,21 @@ class Run:
             if WORLD == 1:  # torchrun hands on what may have come from elsewhere too, and kills after a while
                 signal.signal(number, old[number])
 
-        self.stopped = 0
-        main = threading.current_thread() is threading.main_thread()  # Python allows handlers only there
-        old = {n: signal.signal(n, note) for n in (signal.SIGINT, signal.SIGTERM)} if main else {}
-        try:
-            yield
-        finally:
-            for number, handler in old.items():
-                signal.signal(number, handler)
+        self.stopped, old = 0, {}
+        if threading.current_thread() is threading.main_thread():  # Python allows handlers only there
+            for number in (signal.SIGINT, signal.SIGTERM):
+                old[number] = signal.signal(number, note)
+                self.at_end.callback(signal.signal, number, old[number])
+
+
+def in_bfloat16(network: nn.Module, *inputs: Tensor) -> Tensor:
+    """The network's forward pass with its products in bfloat16, its output in float32.
+
+    A context for each forward: within one, weights once cast would be used again, stale after an update, or without a
+    gradient after torch.no_grad(). Its price is to cast them for each forward.
+    """
+    with torch.autocast(inputs[0].device.type, torch.bfloat16):
+        return type(network).forward(network, *inputs).float()
 
 
 def short_line(step: int, numbers: dict) -> str:

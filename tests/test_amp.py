@@ -1,5 +1,7 @@
 """--amp: bfloat16 inside the networks, float32 everywhere else, and the same training within bfloat16's precision."""
 
+import copy
+
 import pytest
 import torch
 from conftest import ALGOS, break_at, contents, discriminators, same, weights
@@ -84,6 +86,16 @@ def test_points_are_refused():
     assert torch.tensor(2 + 1 / 80).bfloat16() in (2, 2 + 1 / 64)
     with pytest.raises(RunError, match="--amp: for images"):
         ALGOS["nsgan"].train(ALGOS["nsgan"].Args(amp=True))
+
+
+def test_a_copy_of_a_network_uses_its_own_weights():
+    local = inside(ALGOS["nsgan"], images(), amp=True, **OPTIONS)
+    with torch.no_grad():
+        for network, x in ((local["G"], torch.randn(4, 64)), (local["D"], local["data"].sample(4))):
+            before, twin = network(x), copy.deepcopy(network)
+            for p in twin.parameters():
+                p.mul_(1.5)
+            assert torch.equal(network(x), before) and not torch.equal(twin(x), before)
 
 
 def test_resume_is_exact(tmp_path, monkeypatch):

@@ -165,8 +165,9 @@ def test_an_object_may_know_its_modes_and_say_that_it_is_on_the_device():
     thing = Thing((2,), lambda n: torch.ones(n, 2))
     data = own_data(thing, CPU)
     assert not hasattr(data, "modes") and not getattr(data, "on_device", False)
-    thing.modes, thing.on_device = CLOUD, True
-    assert data.modes is CLOUD and data.on_device
+    thing.modes, thing.std, thing.on_device = CLOUD, 0.1, True
+    data = own_data(thing, CPU)
+    assert data.modes is CLOUD and data.std == 0.1 and data.on_device
 
 
 @pytest.mark.parametrize(
@@ -589,7 +590,7 @@ def test_an_interrupted_decode_leaves_nothing_behind(pictures, cache, monkeypatc
         raise KeyboardInterrupt
 
     save(Image.new("RGB", (32, 32), RED), pictures / "a.png")
-    monkeypatch.setattr("tqdm.tqdm", interrupt)
+    monkeypatch.setattr("common.folder.tqdm", interrupt)
     with pytest.raises(KeyboardInterrupt):
         load_folder(pictures)
     assert cache.is_dir() and not list(cache.iterdir())

@@ -22,7 +22,7 @@ from conftest import ALGOS, ROOT, script
 from PIL import Image
 
 from common import data, metrics
-from common.args import ANY_SIGN, RunError, main, parse
+from common.args import RunError, main, parse
 from common.device import settings
 from common.draw import film
 from common.run import Run, short_line
@@ -69,7 +69,7 @@ def test_a_run_on_points_leaves_everything(algo, tmp_path, capsys):
     assert written["exact_sampler"]["coverage"] == 8 and written["exact_sampler"]["w1"] < 0.5
     config = json.loads((folder / "config.json").read_text())
     assert config["args"]["width"] == 8 and config["torch"] == torch.__version__ and config["device"]
-    assert config["shape"] == [2] and config["args"]["lr"] == algo.PRESETS["ring"]["lr"]
+    assert config["shape"] == [2] and config["data"] == "ring" and config["args"]["lr"] == algo.PRESETS["ring"]["lr"]
     assert [f.name for f in sorted((folder / "samples").iterdir())] == ["000002.png", "000004.png", "000006.png"]
     film = Image.open(folder / "training.gif")
     assert film.n_frames >= 2 and film.size == Image.open(folder / "samples" / "000006.png").size
@@ -263,7 +263,8 @@ def test_own_data_are_learned_measured_and_drawn(own, dataset, measured, shape, 
     assert measured <= result.keys() and all(math.isfinite(result[name]) for name in measured)
     folder = tmp_path / "nsgan-own-s1"
     assert result["folder"] == str(folder) and (folder / "samples" / "000002.png").exists()
-    assert json.loads((folder / "config.json").read_text())["shape"] == shape
+    config = json.loads((folder / "config.json").read_text())
+    assert config["shape"] == shape and config["data"] == "own" and config["args"]["dataset"] == dataset
     assert (folder / "training.gif").exists() == (shape == [2])
 
 
@@ -317,14 +318,14 @@ def own_flags():
     for name, algo in ALGOS.items():
         for field, kind in algo.Args.__annotations__.items():
             if field not in nsgan.Args.__annotations__ and kind in (int, float) or field == "lambda_":
-                yield name, field, -1 if kind is int else math.nan if field in ANY_SIGN else -1.0
+                yield name, field, -1 if kind is int else math.nan if field in ("a", "b", "c") else -1.0
 
 
 @pytest.mark.parametrize(
     ("name", "flag", "value"),
     [
         *[("nsgan", *pair) for pair in [
-            ("steps", 0), ("batch_size", 0), ("d_steps", 0), ("z_dim", 0), ("width", -1), ("seed", -1), ("seed", 2**63),
+            ("steps", 0), ("batch_size", 0), ("d_steps", 0), ("z_dim", 0), ("width", -1), ("seed", -1), ("seed", 2**32),
             ("log_every", 0), ("checkpoint_every", 0), ("lr", 1e39), ("lr", 1.5), ("lr", 0.0), ("lr", -1e-3),
             ("lr", math.nan), ("lr", math.inf), ("beta1", 1.0), ("beta2", -0.1), ("beta1", math.nan),
             ("image_size", 48), ("image_size", 8),
@@ -365,6 +366,15 @@ def test_what_tyro_refuses_is_refused_from_python_too(name, flag, value, said, t
 @pytest.mark.parametrize("lr", [1, np.float64(0.1)])
 def test_a_whole_number_or_numpys_will_do_for_a_float(lr, tmp_path):
     assert ALGOS["wgan_gp"].train(args(ALGOS["wgan_gp"], tmp_path, lambda_=10, steps=1, lr=lr))["step"] == 1
+
+
+def test_seeds_are_those_that_a_cpu_tells_apart(tmp_path):
+    """A CPU's random numbers depend on 32 bits of the seed."""
+    draws = [torch.randn(3, generator=torch.Generator().manual_seed(seed)) for seed in (7, 7 + 2**32, 2**32 - 1)]
+    assert torch.equal(draws[0], draws[1]) and not torch.equal(draws[0], draws[2])
+    assert nsgan.train(args(nsgan, tmp_path, steps=1, seed=2**32 - 1))["step"] == 1
+    with pytest.raises(RunError, match=r"^--seed 4294967303: must be from 0 to 2\*\*32 - 1$"):
+        nsgan.train(args(nsgan, tmp_path, seed=7 + 2**32))
 
 
 def test_codes_of_lsgan_may_be_negative(tmp_path):
@@ -470,6 +480,10 @@ def test_it_soon_says_how_long_it_will_take(tmp_path, monkeypatch, capsys):
     said = [line for line in capsys.readouterr().out.splitlines() if "to go" in line]
     assert len(said) == 1 and "0.5 updates a second" in said[0] and "2.0 min" in said[0]
     assert json.loads((tmp_path / "nsgan-ring-s1" / "result.json").read_text())["seconds"] == 126
+    for steps, left in [(62, "about 118 s to go"), (6, "about 6 s to go"), (5, None), (3, None)]:
+        nsgan.train(args(nsgan, tmp_path, steps=steps, log_every=steps))
+        said = [line for line in capsys.readouterr().out.splitlines() if "to go" in line]
+        assert [line.endswith(left) for line in said] == [True] if left else not said
 
 
 def on_a_terminal(words):

@@ -48,9 +48,8 @@ class Trained:
             content = (Path(folder) / "checkpoint.pt").read_bytes()
             saved = torch.load(io.BytesIO(content), map_location=self.device, weights_only=True)
             args, weights = self.config["args"], saved["state"]["G"]
-            self.algo, self.step, self.dataset = saved["algo"], saved["step"], args["dataset"]
-            if Path(folder).resolve().name.startswith(f"{self.algo}-own-s"):  # as Run names it after train(args, data)
-                self.dataset = "own"
+            self.algo, self.step = saved["algo"], saved["step"]
+            self.dataset = self.config.get("data", args["dataset"])  # "own" after train(args, data)
             self.shape = tuple(self.config.get("shape") or shape_of(args, weights))
             self.z_dim = args["z_dim"] or (2 if len(self.shape) == 1 else 64)  # older runs have 0 for these
             self.module = module or importlib.import_module(f"algos.{self.algo}")
