@@ -157,10 +157,11 @@ def own_data(data, device: torch.device):
     elif not isinstance(data, Points | Cloud | Images):
         known = {name: getattr(data, name) for name in ("modes", "std", "on_device") if hasattr(data, name)}
         data = SimpleNamespace(shape=tuple(data.shape), sample=lambda n, own=data: own.sample(n).to(device), **known)
-    if data.shape != (2,) and (len(data.shape) != 3 or data.shape[1:] not in [(2**n, 2**n) for n in range(4, 12)]):
+    sizes = [(2**n, 2**n) for n in range(4, 12)]
+    if data.shape != (2,) and not (len(data.shape) == 3 and data.shape[0] <= 4 and data.shape[1:] in sizes):
         raise RunError(
-            f"the data have the shape {data.shape}: it must be (2,), or (C, size, size) with size a power of two, "
-            "16 or more: pad or resize images"
+            f"the data have the shape {data.shape}: it must be (2,), or (C, size, size) with at most 4 channels and "
+            "size a power of two, 16 or more: pad or resize images"
         )
     return data
 

@@ -96,7 +96,7 @@ class Run:
             done, self.folder = agree(lambda: (self._start(state), self.folder))
             if RANK and done:
                 self._load(state)
-            hidden = True if RANK or self.args.quiet else None  # None: but on a terminal
+            hidden = True if RANK or self.args.quiet else None  # None: hidden where there is no terminal
             form = "{percentage:3.0f} % |{bar}| {n_fmt} of {total_fmt} updates, {remaining} left"
             bar = {"initial": done, "total": self.args.steps, "disable": hidden, "bar_format": form, "leave": False}
             before, begin, told = self.seconds, time.perf_counter(), False
@@ -252,10 +252,11 @@ class Run:
         """Raises RunError if another process trains in the folder. The lock ends with the process, however it ends."""
         lock = FileLock(self.folder / ".lock", timeout=0, thread_local=False, is_singleton=True)
         try:
-            with contextlib.suppress(NotImplementedError):  # a file system without locks
-                lock.acquire()
+            lock.acquire()
         except Timeout:
             raise RunError(f"{self.folder} is being trained by another process") from None
+        except (OSError, NotImplementedError):
+            pass  # the file system has no locks: nobody can be kept out, and that is no reason not to train
         self.at_end.callback(Path(lock.lock_file).unlink, missing_ok=True)
         self.at_end.callback(lock.release)
 

@@ -88,8 +88,8 @@ def write_images(run: Trained, args: Args, out: Path, singles: Path) -> None:
 
 def main(args: Args) -> None:
     for name in ("count", "interpolate", "seed"):
-        if not 0 <= getattr(args, name) < 2**63:
-            raise RunError(f"--{name} {getattr(args, name)}: must be from 0 to 2**63 - 1")
+        if not 0 <= getattr(args, name) < 2**32:  # of a seed a CPU's random numbers depend on no more
+            raise RunError(f"--{name} {getattr(args, name)}: must be from 0 to 2**32 - 1")
     run = Trained(args.run, args.device)
     points = len(run.shape) == 1
     if args.interpolate and points:

@@ -105,6 +105,7 @@ def test_help_names_no_flag_that_only_negates_what_is_off(capsys, monkeypatch):
     text, _, _ = help_of(ALGOS["nsgan"], capsys, monkeypatch)
     for flag in ("--no-resume", "--no-amp", "--no-track", "--no-quiet", "--graph", "--lr-decay"):
         assert f" {flag} " not in text
+    assert "(default: True)" not in text and "(default: False)" not in text  # beside --no-graph it would mislead
 
 
 def test_help_shows_the_numbers_of_the_data_set(algo, capsys, monkeypatch):

@@ -176,6 +176,7 @@ def test_an_object_may_know_its_modes_and_say_that_it_is_on_the_device():
         (torch.rand(4, 3, 16, 16), r"tensor \(4, 3, 16, 16\) of torch.float32: .*uint8"),
         (torch.zeros(4, 16, 16, dtype=torch.uint8), r"images \[N, C, H, W\] of uint8"),
         (torch.zeros(4, 16, 16, 3, dtype=torch.uint8), "size a power of two"),
+        (torch.zeros(4, 5, 16, 16, dtype=torch.uint8), "at most 4 channels"),
         (torch.zeros(4, 1, 28, 28, dtype=torch.uint8), r"shape \(1, 28, 28\).*pad or resize"),
         (torch.zeros(4, 1, 8, 8, dtype=torch.uint8), "16 or more"),
         (torch.zeros(4, 1, 16, 32, dtype=torch.uint8), "size a power of two"),

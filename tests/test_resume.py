@@ -1,5 +1,6 @@
 """Exact resume: N + M steps are N, a kill, --resume and M, bit for bit."""
 
+import errno
 import json
 import os
 import shutil
@@ -12,6 +13,8 @@ import time
 import pytest
 import torch
 from conftest import ALGOS, ROOT, break_at, contents, same, script
+from filelock import FileLock, Timeout
+from PIL import Image
 
 from common.args import RunError, parse
 from common.run import Run
@@ -135,6 +138,38 @@ def test_only_one_process_at_a_time(tmp_path, capfd):
     assert "resumed after step" in said and f"stopped after step {step}; the same command with --resume" in said, said
 
 
+def test_a_name_that_another_run_took_meanwhile_is_left_to_it(tmp_path):
+    """Two runs that start at the same time find the same free name; the folder is made when the loop begins."""
+    run = Run("nsgan.py", run_args(nsgan, tmp_path))
+    first = nsgan.train(run_args(nsgan, tmp_path))
+    steps = run.steps()
+    assert next(steps) == 1 and run.folder == tmp_path / "nsgan-ring-s1-2"
+    steps.close()
+    assert json.loads((tmp_path / "nsgan-ring-s1" / "result.json").read_text())["w1"] == first["w1"]
+
+
+def test_the_folder_is_locked_until_the_result_is_written(tmp_path, monkeypatch):
+    def measured(data, fake, final=False):
+        with pytest.raises(Timeout):
+            FileLock(tmp_path / "nsgan-ring-s1" / ".lock", timeout=0).acquire()
+        return {"coverage": 8}
+
+    with monkeypatch.context() as patch:
+        patch.setattr("common.run.evaluate", measured)
+        patch.setattr("common.run.draw", lambda *_: Image.new("L", (4, 4)))
+        nsgan.train(run_args(nsgan, tmp_path))
+    FileLock(tmp_path / "nsgan-ring-s1" / ".lock", timeout=0).acquire()  # and not any longer
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOLCK, "No locks available"), NotImplementedError()])
+def test_a_file_system_without_locks_is_no_reason_not_to_train(error, tmp_path, monkeypatch):
+    def acquire(self):
+        raise error
+
+    monkeypatch.setattr(FileLock, "acquire", acquire)
+    assert nsgan.train(run_args(nsgan, tmp_path))["step"] == 3
+
+
 @pytest.mark.parametrize(
     ("number", "error", "code"), [(signal.SIGINT, KeyboardInterrupt, None), (signal.SIGTERM, SystemExit, 143)]
 )
@@ -168,12 +203,14 @@ def test_own_data_are_resumed_exactly(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("finished", [True, False])
 def test_a_run_whose_learning_rate_stays_can_be_made_longer(finished, tmp_path, monkeypatch):
-    """Bit for bit the longer run, whether the shorter one ended or was broken off."""
+    """Bit for bit the longer run, whether the shorter one ended or was broken off, and the longer one too."""
     options = {"log_every": 2, "checkpoint_every": 2, "lr_decay": False}
     nsgan.train(run_args(nsgan, tmp_path / "long", steps=8, **options))
     short = run_args(nsgan, tmp_path / "short", steps=4, **options)
     nsgan.train(short) if finished else break_at(3, nsgan, short, monkeypatch)
-    result = nsgan.train(run_args(nsgan, tmp_path / "short", steps=8, resume=True, **options))
+    longer = run_args(nsgan, tmp_path / "short", steps=8, resume=True, **options)
+    break_at(7, nsgan, longer, monkeypatch)  # the shorter run's result must not stand for the longer one's
+    result = nsgan.train(longer)
     assert result["step"] == 8 and len([*(tmp_path / "short").iterdir()]) == 1
     long, short = (tmp_path / name / "nsgan-ring-s1" for name in ("long", "short"))
     assert same(contents(long), contents(short)) and sorted(os.listdir(long)) == sorted(os.listdir(short))

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import termios
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -426,6 +427,23 @@ def test_a_command_ends_with_the_text_of_a_run_error_and_its_status(error, monke
     elif isinstance(error, KeyboardInterrupt):
         assert end.value.code == 130
     assert issubclass(RunError, Exception)
+
+
+def test_what_is_written_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    """A power cut must not leave a checkpoint's name on an empty file."""
+    synced, replace = [], os.replace
+
+    def sync(number):
+        synced.append((os.readlink(f"/proc/self/fd/{number}"), os.fstat(number).st_size))
+
+    def named(old, new):
+        assert synced[-1] == (str(old), os.stat(old).st_size)
+        replace(old, new)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "replace", named)
+    nsgan.train(args(nsgan, tmp_path))
+    assert {Path(path).name for path, _ in synced} >= {"checkpoint.pt.tmp", "result.json.tmp", "metrics.jsonl"}
 
 
 def test_full_disk_leaves_nothing_half_written(tmp_path, capfd):
