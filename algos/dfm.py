@@ -188,14 +188,14 @@ def train(args: Args, data=None) -> dict:
     D = run.prepare(Discriminator(data.shape, args.width))
     r = run.prepare(denoiser(D.score.in_features))
     lr = torch.tensor(args.lr, device=run.device)  # a tensor, for a CUDA graph to see it fall
-    adam = {"lr": lr, "betas": (args.beta1, args.beta2), "fused": True, "capturable": True}
+    adam = {"lr": lr, "betas": (args.beta1, args.beta2), "fused": True, "capturable": True}  # one kernel; fits a graph
     g_opt = torch.optim.Adam(G.parameters(), **adam)
     d_opt = torch.optim.Adam(D.parameters(), **adam)
     r_opt = torch.optim.Adam(r.parameters(), **adam)
 
     # discriminator
     def d_step():
-        real = data.sample(run.batch_size)
+        real = data.sample(run.batch_size)  # this process's share of --batch-size
         with torch.no_grad():
             fake = G(torch.randn(run.batch_size, args.z_dim, device=run.device))
         d_real, f_real = D(real, True).tensor_split([1], dim=1)

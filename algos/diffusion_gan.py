@@ -193,7 +193,7 @@ def train(args: Args, data=None) -> dict:
     G = run.prepare(Generator(args.z_dim, data.shape, args.width))
     D = run.prepare(Discriminator(data.shape, args.width))
     lr = torch.tensor(args.lr, device=run.device)  # a tensor, for a CUDA graph to see it fall
-    adam = {"lr": lr, "betas": (args.beta1, args.beta2), "fused": True, "capturable": True}
+    adam = {"lr": lr, "betas": (args.beta1, args.beta2), "fused": True, "capturable": True}  # one kernel; fits a graph
     g_opt = torch.optim.Adam(G.parameters(), **adam)
     d_opt = torch.optim.Adam(D.parameters(), **adam)
     abar = alphas_bar(args.levels).to(run.device)
@@ -204,7 +204,7 @@ def train(args: Args, data=None) -> dict:
         return D(diffuse(x, t, abar, args.sigma), t / args.levels)
 
     def d_step():
-        real = data.sample(run.batch_size)
+        real = data.sample(run.batch_size)  # this process's share of --batch-size
         with torch.no_grad():
             fake = G(torch.randn(run.batch_size, args.z_dim, device=run.device))
         d_real, d_fake = judge(real), judge(fake)

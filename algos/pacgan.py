@@ -186,13 +186,13 @@ def train(args: Args, data=None) -> dict:
     packed = (args.packing * data.shape[0], *data.shape[1:])  # only D's first layer grows
     D = run.prepare(Discriminator(packed, args.width))
     lr = torch.tensor(args.lr, device=run.device)  # a tensor, for a CUDA graph to see it fall
-    adam = {"lr": lr, "betas": (args.beta1, args.beta2), "fused": True, "capturable": True}
+    adam = {"lr": lr, "betas": (args.beta1, args.beta2), "fused": True, "capturable": True}  # one kernel; fits a graph
     g_opt = torch.optim.Adam(G.parameters(), **adam)
     d_opt = torch.optim.Adam(D.parameters(), **adam)
 
     # discriminator
     def d_step():
-        real = data.sample(run.batch_size)
+        real = data.sample(run.batch_size)  # this process's share of --batch-size
         with torch.no_grad():
             fake = G(torch.randn(run.batch_size, args.z_dim, device=run.device))
         d_real, d_fake = D(pack(real, args.packing)), D(pack(fake, args.packing))

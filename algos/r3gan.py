@@ -191,7 +191,7 @@ def train(args: Args, data=None) -> dict:
     G = run.prepare(Generator(args.z_dim, data.shape, args.width))
     D = run.prepare(Discriminator(data.shape, args.width))
     lr = torch.tensor(args.lr, device=run.device)  # a tensor, for a CUDA graph to see it fall
-    adam = {"lr": lr, "betas": (args.beta1, args.beta2), "fused": True, "capturable": True}
+    adam = {"lr": lr, "betas": (args.beta1, args.beta2), "fused": True, "capturable": True}  # one kernel; fits a graph
     g_opt = torch.optim.Adam(G.parameters(), **adam)
     d_opt = torch.optim.Adam(D.parameters(), **adam)
 

@@ -169,7 +169,7 @@ def unroll(D: nn.Module, d_opt: torch.optim.Adam, real: Tensor, fake: Tensor, st
 
     for _ in range(steps):
         d_real, d_fake = functional_call(D, named(w), torch.cat([real, fake])).chunk(2)
-        (grad,) = torch.autograd.grad(discriminator_loss(d_real, d_fake), w, create_graph=True)
+        (grad,) = torch.autograd.grad(discriminator_loss(d_real, d_fake), w, create_graph=True)  # G sees through it
         grad, t = mean(grad), t + 1
         m, v = beta1 * m + (1 - beta1) * grad, beta2 * v + (1 - beta2) * grad.square()
         w = w - lr * (m / (1 - beta1**t)) / (v / (1 - beta2**t) + eps**2).sqrt()
@@ -198,13 +198,13 @@ def train(args: Args, data=None) -> dict:
     G = run.prepare(Generator(args.z_dim, data.shape, args.width))
     D = run.prepare(Discriminator(data.shape, args.width))
     lr = torch.tensor(args.lr, device=run.device)  # a tensor, for a CUDA graph to see it fall
-    adam = {"lr": lr, "betas": (args.beta1, args.beta2), "fused": True, "capturable": True}
+    adam = {"lr": lr, "betas": (args.beta1, args.beta2), "fused": True, "capturable": True}  # one kernel; fits a graph
     g_opt = torch.optim.Adam(G.parameters(), **adam)
     d_opt = torch.optim.Adam(D.parameters(), **adam)
 
     # discriminator
     def d_step():
-        real = data.sample(run.batch_size)
+        real = data.sample(run.batch_size)  # this process's share of --batch-size
         with torch.no_grad():
             fake = G(torch.randn(run.batch_size, args.z_dim, device=run.device))
         d_real, d_fake = D(real), D(fake)

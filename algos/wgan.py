@@ -186,7 +186,7 @@ def train(args: Args, data=None) -> dict:
 
     # discriminator
     def d_step():
-        real = data.sample(run.batch_size)
+        real = data.sample(run.batch_size)  # this process's share of --batch-size
         with torch.no_grad():
             fake = G(torch.randn(run.batch_size, args.z_dim, device=run.device))
         d_real, d_fake = D(real), D(fake)
