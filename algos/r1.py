@@ -12,7 +12,7 @@ Changes     PRESETS, Args.gamma, Args.sigma, gradient_penalty, finite_difference
 Pitfalls    The official code has no 1/2: its reg_param 10 is --gamma 20. gamma has the data's units squared: data of
             twice the range want four times as much. The square is that of one norm for each sample, not for each pixel;
             no batch norm in D. --sigma must be finer than the data: on the ring (modes of sd 0.02) 0.01 is sharp
-            to 0.72 and 0.05 to 0.36. But D's difference over a tiny --sigma is lost to rounding, under --amp first.
+            to 0.72 and 0.05 to 0.36. But D's difference over a tiny --sigma is lost to rounding, in bfloat16 first.
             Deviations: Adam with beta1 0 and lr 2e-3 falling to zero (RMSProp, 1e-4); no average of G's weights.
 Expected    python algos/r1.py
             coverage 8.0 [8.0, 8.0] of 8, sharp 0.85; 10 seeds, 17 s each on one CPU core
@@ -34,6 +34,7 @@ PRESET: Any = None  # a default that --dataset decides:
 PRESETS = {  # images: a starting point, not yet the result of a search
     "ring": dict(steps=4000, d_steps=1, batch_size=128, lr=2e-3, beta1=0.0, beta2=0.999, z_dim=2, width=64),
     "grid": dict(steps=6000, d_steps=1, batch_size=128, lr=2e-3, beta1=0.0, beta2=0.999, z_dim=2, width=128),
+    "digits": dict(steps=4000, d_steps=1, batch_size=64, lr=2e-3, beta1=0.0, beta2=0.999, z_dim=16, width=32),
     "images": dict(steps=4000, d_steps=1, batch_size=64, lr=2e-3, beta1=0.0, beta2=0.999, z_dim=64, width=32),
 }
 
@@ -41,22 +42,21 @@ PRESETS = {  # images: a starting point, not yet the result of a search
 @dataclass
 class Args:
     # the run: the same in every file
-    dataset: Literal[
-        "ring", "grid", "mnist", "fashion_mnist", "stacked_mnist", "cifar10", "cifar100", "celeba", "folder"
-    ] = "ring"
+    dataset: Literal["ring", "grid", "digits", "stacked_digits", "mnist", "fashion_mnist", "stacked_mnist", "cifar10",
+                     "cifar100", "celeba", "folder"] = "ring"  # fmt: skip
     """data to learn; ring and grid are points in the plane, folder is your own images in and below --data-root"""
     data_root: str = "data"
     """folder of the data sets, downloaded into it if they are not there"""
     image_size: int = 32
-    """height and width that images are brought to: a power of two, 16 or more"""
+    """height and width that images are brought to, a power of two from 8; digits stay 8x8"""
     seed: int = 1
     """seed of the weights, the data and the noise"""
     device: str = "auto"
     """auto (a GPU if there is one), cpu, cuda, cuda:1, ..."""
     graph: bool = True
     """on a GPU each update is one CUDA graph; --no-graph runs it line by line"""
-    amp: bool = False
-    """for images: bfloat16 inside the networks; weights, losses and optimisers stay float32"""
+    amp: bool = True
+    """images have bfloat16 inside the networks, where the processor can; --no-amp: float32 everywhere"""
     lr_decay: bool = True
     """the learning rate falls linearly to zero over the run; --no-lr-decay keeps it constant"""
     log_every: int = 200
@@ -88,23 +88,23 @@ class Args:
     z_dim: int = PRESET
     """dimension of the noise z"""
     width: int = PRESET
-    """points: units of each hidden layer; images: channels at half size, doubled at each next halving"""
+    """points: units of each hidden layer; images: channels of the layer next to the pixels, doubled at each halving"""
     gamma: float = 1.0
     """weight of the gradient penalty, times two"""
     sigma: float = 0.0
     """0: the exact penalty; else a finite difference over that distance, without a double backward"""
 
     def __post_init__(self):
-        for name, value in PRESETS.get(self.dataset, PRESETS["images"]).items():
+        for name, value in PRESETS.get(self.dataset.removeprefix("stacked_"), PRESETS["images"]).items():
             if getattr(self, name) is PRESET:
                 setattr(self, name, value)
 
 
-def side(shape: tuple[int, ...]) -> int:
-    """The height of images [C, H, W], which is their width. ValueError if the networks cannot halve and double it."""
-    if shape[1:] not in [(2**n, 2**n) for n in range(4, 12)]:
-        raise ValueError(f"images of {shape[1]}x{shape[2]}: height and width must be the same power of two, 16 or more")
-    return shape[1]
+def layers_of(shape: tuple[int, ...]) -> tuple[int, tuple[int, int, int]]:
+    """The height of images [C, H, W], and kernel, stride and padding of all layers but the one next to the pixels."""
+    if shape[1:] not in [(2**n, 2**n) for n in range(3, 12)]:
+        raise ValueError(f"images of {shape[1]}x{shape[2]}: height and width must be the same power of two, 8 or more")
+    return (shape[1], (4, 2, 1)) if shape[1] > 8 else (16, (3, 1, 1))  # 8x8: as many layers as 16x16, one keeps 4x4
 
 
 class Generator(nn.Module):
@@ -118,12 +118,12 @@ class Generator(nn.Module):
             layers += [nn.Linear(width, width), nn.ReLU()]
             layers += [nn.Linear(width, *shape)]  # [B, 2]
         else:
-            channels, size = shape[0], side(shape)
+            channels, (size, inner) = shape[0], layers_of(shape)
             w = width * size // 8  # 4 * width for 32x32
             layers = [nn.Unflatten(1, (z_dim, 1, 1)), nn.ConvTranspose2d(z_dim, w, 4, bias=False)]  # [B, 4w, 4, 4]
             while w > width:
                 layers += [nn.BatchNorm2d(w), nn.ReLU()]
-                layers += [nn.ConvTranspose2d(w, w // 2, 4, 2, 1, bias=False)]  # [B, 2w, 8, 8], [B, w, 16, 16]
+                layers += [nn.ConvTranspose2d(w, w // 2, *inner, bias=False)]  # [B, 2w, 8, 8], [B, w, 16, 16]
                 w //= 2
             layers += [nn.BatchNorm2d(w), nn.ReLU()]
             layers += [nn.ConvTranspose2d(w, channels, 4, 2, 1), nn.Tanh()]  # [B, C, 32, 32]
@@ -144,10 +144,10 @@ class Discriminator(nn.Module):
             layers += [nn.Linear(width, width), nn.ReLU()]
             layers += [nn.Linear(width, 1)]  # [B, 1]
         else:
-            channels, size, w = shape[0], side(shape), width
+            channels, (size, inner), w = shape[0], layers_of(shape), width
             layers = [nn.Conv2d(channels, w, 4, 2, 1), nn.LeakyReLU(0.2)]  # [B, w, 16, 16]
             while size > 8:
-                layers += [nn.Conv2d(w, 2 * w, 4, 2, 1), nn.LeakyReLU(0.2)]  # [B, 2w, 8, 8], [B, 4w, 4, 4]
+                layers += [nn.Conv2d(w, 2 * w, *inner), nn.LeakyReLU(0.2)]  # [B, 2w, 8, 8], [B, 4w, 4, 4]
                 w, size = 2 * w, size // 2
             layers += [nn.Conv2d(w, 1, 4), nn.Flatten()]  # [B, 1]
         self.net = nn.Sequential(*layers)

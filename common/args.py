@@ -17,7 +17,7 @@ RULES = {  # of a number by its name, or else by its type: what it must be, in w
     "beta1": ("from 0 to less than 1", lambda x: 0 <= x < 1),
     "beta2": ("from 0 to less than 1", lambda x: 0 <= x < 1),
     "seed": ("from 0 to 2**32 - 1", lambda x: 0 <= x < 2**32),  # a CPU's random numbers depend on 32 bits
-    "image_size": ("a power of two, 16 or more", lambda x: x >= 16 and x & (x - 1) == 0),
+    "image_size": ("a power of two, 8 or more", lambda x: x >= 8 and x & (x - 1) == 0),
     "unroll_steps": ("0 or more", lambda x: x >= 0),
     **dict.fromkeys(("a", "b", "c"), ("finite", math.isfinite)),  # LSGAN's codes
 }

@@ -19,7 +19,7 @@ TORCHVISION = {  # name: (class in torchvision.datasets, where it looks below th
     "cifar100": ("CIFAR100", "cifar-100-python"),
     "celeba": ("CelebA", "celeba"),
 }
-NAMES = ["ring", "grid", *TORCHVISION, "folder"]
+NAMES = ["ring", "grid", "digits", "stacked_digits", *TORCHVISION, "folder"]
 
 
 class Points:
@@ -77,8 +77,9 @@ def load_data(name: str, root: str = "data", image_size: int = 32, device: str |
     """The data set `name` (one of NAMES) as Points or Images: an object with .shape and .sample(n).
 
     ring: 8 Gaussians on a circle of radius 2, sd 0.02. grid: 25 Gaussians, spacing 2, sd 0.05 (Lin et al. 2018, PacGAN,
-    1712.04086, table 1, scaled by 2 for the ring). folder: every image below `root`. Images come as
-    [C, image_size, image_size]; 28x28 digits are padded to 32x32, not stretched. RunError with one line for bad input.
+    1712.04086, table 1, scaled by 2 for the ring). digits: 1,797 real ones, 8x8; stacked_digits: three of them as
+    channels, 1000 modes. folder: every image below `root`. Images come as [C, image_size, image_size], but digits as
+    they are; MNIST's 28x28 are padded to 32x32, not stretched. RunError with one line for bad input.
     """
     device = torch.device(device)
     if name == "ring":
@@ -93,18 +94,32 @@ def load_data(name: str, root: str = "data", image_size: int = 32, device: str |
     def load() -> Tensor:
         if name == "folder":
             return folder_images(Path(root), image_size)
-        return torchvision_images(name, root, image_size)[0]
+        if name.endswith("digits"):
+            return digits()[0]
+        return labelled_images(name, root, image_size)[0]
 
     loaded = []  # the first process downloads or decodes them, and the others wait
     agree(lambda: loaded.append(load()))
-    return Images(loaded[0] if loaded else load(), device, stack=3 if name == "stacked_mnist" else 1)
+    return Images(loaded[0] if loaded else load(), device, stack=3 if name.startswith("stacked_") else 1)
 
 
-def torchvision_images(name: str, root: str, image_size: int, train: bool = True) -> tuple[Tensor, Tensor | None]:
-    """The images of a torchvision data set [N, C, size, size] uint8, downloaded if need be, and their labels [N].
+def digits() -> tuple[Tensor, Tensor]:
+    """The 1,797 handwritten digits that scikit-learn ships: [N, 1, 8, 8] uint8, made of 17 grey levels, and labels."""
+    from sklearn.datasets import load_digits  # here, because it takes a second to import
 
-    Of celeba all images, without labels. stacked_mnist: single digits.
+    found = load_digits()
+    return torch.as_tensor(found.images * 255 / 16).round().byte()[:, None], torch.as_tensor(found.target)
+
+
+def labelled_images(name: str, root: str, image_size: int, train: bool = True) -> tuple[Tensor, Tensor | None]:
+    """The images of a data set [N, C, size, size] uint8, downloaded if need be, and their labels [N].
+
+    Of celeba all images, without labels. stacked_mnist: single digits. digits: every fifth is for tests.
     """
+    if name == "digits":
+        images, labels = digits()
+        part = (torch.arange(len(images)) % 5 > 0) == train
+        return images[part], labels[part]
     import torchvision  # here, because it takes seconds to import and points need none of it
 
     class_name, folder = TORCHVISION[name]
@@ -157,11 +172,11 @@ def own_data(data, device: torch.device):
     elif not isinstance(data, Points | Cloud | Images):
         known = {name: getattr(data, name) for name in ("modes", "std", "on_device") if hasattr(data, name)}
         data = SimpleNamespace(shape=tuple(data.shape), sample=lambda n, own=data: own.sample(n).to(device), **known)
-    sizes = [(2**n, 2**n) for n in range(4, 12)]
+    sizes = [(2**n, 2**n) for n in range(3, 12)]
     if data.shape != (2,) and not (len(data.shape) == 3 and data.shape[0] <= 4 and data.shape[1:] in sizes):
         raise RunError(
             f"the data have the shape {data.shape}: it must be (2,), or (C, size, size) with at most 4 channels and "
-            "size a power of two, 16 or more: pad or resize images"
+            "size a power of two, 8 or more: pad or resize images"
         )
     return data
 

@@ -26,6 +26,13 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the processor computes in bfloat16, and does not only imitate it, slowly."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
 def environment(device: torch.device) -> dict:
     """What else the numbers of a run depend on."""
     git = ["git", "-C", os.path.dirname(__file__), "describe", "--always", "--dirty"]

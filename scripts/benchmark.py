@@ -40,16 +40,19 @@ from common.args import RunError
 from common.data import load_data
 from common.metrics import evaluate
 from common.run import pick_device, read_json
+from scripts.lib import search
 from scripts.lib.command import command
+from scripts.lib.headers import ALGOS
 from scripts.lib.image_metrics import (
     PAIRS,
     STACKED,
     class_statistics,
     exact_device,
-    inception_score,
+    fidelity,
     pair_statistics,
     predict,
     real_images,
+    register,
     remembered,
     stacked_statistics,
     train_classifier,
@@ -58,7 +61,6 @@ from scripts.lib.statistics import MODES, MODES_OF_POINTS, cell, columns_of, int
 from scripts.lib.suites import (
     CONTROLS,
     EXACT,
-    FIRST_SEED,
     NOISE,
     ROOT,
     SUITES,
@@ -145,7 +147,7 @@ class Job:
 def jobs_of(suite: Suite, args: Args) -> list[Job]:
     """All runs, the first seed of all rows first."""
     most = max(row.seeds for row in suite.rows)
-    return [Job(row, FIRST_SEED + i, args) for i in range(most) for row in suite.rows if i < row.seeds]
+    return [Job(row, suite.seed + i, args) for i in range(most) for row in suite.rows if i < row.seeds]
 
 
 def outcome(status: int, errors: str) -> tuple[str, bool]:
@@ -214,23 +216,31 @@ def run_all(jobs: list[Job], at_a_time: int) -> None:
 # measuring ----------------------------------------------------------------------------------------------------------
 
 
-def measure_images(images: Tensor, real: Tensor, stacked: bool, net, device: torch.device) -> dict:
-    """Numbers of images [n, C, S, S], uint8, those of scripts/evaluate.py that need no torch-fidelity."""
-    numbers = pair_statistics(images[:PAIRS].to(device), real[:PAIRS].to(device))
+def measure_images(images: Tensor, real: Tensor, stacked: bool, net, name: str, device: torch.device) -> dict:
+    """Numbers of images [n, C, S, S], uint8, those of scripts/evaluate.py by a classifier; no distance of stacks."""
+    pairs = min(PAIRS, len(images), len(real))
+    numbers = pair_statistics(images[:pairs].to(device), real[:pairs].to(device))
     if stacked:
         return numbers | stacked_statistics(predict(net, images.flatten(0, 1)[:, None], device).view(-1, 3, 10))
-    probabilities = predict(net, images, device)
-    return numbers | class_statistics(probabilities) | {"is": inception_score(probabilities)}
+    return numbers | class_statistics(predict(net, images, device)) | fidelity(images, real, name, name, device)
 
 
 @cache
 def image_set(dataset: str, root: str, device: torch.device):
-    """10,000 images of a data set (stacked: 26,000), as many others, whether stacked, a classifier and its name."""
+    """At most 10,000 images of a data set (stacked: 26,000), others, whether stacked, a classifier and its name.
+
+    Of the digits the others are drawn from all, with replacement, as for a G that knows the data by heart.
+    """
     data = load_data(dataset, str(ROOT / root), 32, torch.device("cpu"))
-    stacked = data.stack > 1
+    stacked, size = data.stack > 1, data.shape[-1]
     real, others = real_images(data, STACKED if stacked else IMAGES, 1)
-    net, _, name = train_classifier(dataset.removeprefix("stacked_"), str(ROOT / root), 32, device)
-    return real, others[: len(real)], stacked, net, name
+    if not len(others):
+        others = real[torch.randint(len(real), (IMAGES,), generator=torch.Generator().manual_seed(1))]
+    net, _, key = train_classifier(dataset.removeprefix("stacked_"), str(ROOT / root), size, device)
+    name = f"classifier-{key}-{fingerprint(real.numpy().tobytes())}"
+    if not stacked:
+        register(name, net, real, stacked, device)
+    return real, others, stacked, net, name
 
 
 def of_images(job: Job, folder: Path) -> dict:
@@ -238,12 +248,11 @@ def of_images(job: Job, folder: Path) -> dict:
     device = exact_device(job.args.device)
     real, _, stacked, net, name = image_set(job.row.dataset, job.args.data_root, device)
     run = Trained(folder, device, module_of(job.command))
-    key = {"checkpoint": run.fingerprint, "classifier": name, "reference": fingerprint(real.numpy().tobytes())}
+    key = {"checkpoint": run.fingerprint, "classifier and reference": name}
     key |= {"code": fingerprint((ROOT / "scripts" / "lib" / "image_metrics.py").read_text()), "device": device.type}
+    latents = run.latents(STACKED if stacked else IMAGES)
     return remembered(
-        folder / "benchmark.json",
-        key,
-        lambda: measure_images(run.sample(run.latents(len(real), 1), True), real, stacked, net, device),
+        folder / "benchmark.json", key, lambda: measure_images(run.sample(latents), real, stacked, net, name, device)
     )
 
 
@@ -277,8 +286,8 @@ def controls(dataset: str, args: Args) -> dict[str, list[dict]]:
     if dataset in MODES_OF_POINTS:
         return controls_of_points(dataset)
     device = exact_device(args.device)
-    real, others, stacked, net, _ = image_set(dataset, args.data_root, device)
-    return {EXACT: [measure_images(others, real, stacked, net, device)]}
+    real, others, stacked, net, name = image_set(dataset, args.data_root, device)
+    return {EXACT: [measure_images(others, real, stacked, net, name, device)]}
 
 
 def collect(suite: Suite, jobs: list[Job]) -> list[dict]:
@@ -304,6 +313,11 @@ def collect(suite: Suite, jobs: list[Job]) -> list[dict]:
 
 def page(name: str, suite: Suite, rows: list[dict]) -> str:
     """table.md, from the rows of runs.csv alone."""
+    if name == "search":
+        how = search.__doc__.split("\n\n", 1)[1].strip()
+        about = f"Made by `python scripts/benchmark.py search`. {suite.about} One run each, of seed {search.SEED}."
+        lines = [f"# {name}: {suite.title}", "", about, "", "```", how, "```", ""]
+        return "\n".join(lines + search.page([row for row in rows if row["command"]], ALGOS))
     planned = {(row.label, row.dataset): row for row in suite.rows}
     command = ["python", "scripts/benchmark.py", name]
     if instead := budget(suite, rows):
@@ -467,7 +481,8 @@ def write(name: str, jobs: list[Job], folder: Path) -> None:
         for key in ("python", "torch", "device", "threads", "git")
     }
     (folder / "environment.json").write_text(json.dumps({"runs": len(configs)} | made, indent=2) + "\n")
-    draw(name, jobs, folder)
+    if name != "search":  # 720 runs
+        draw(name, jobs, folder)
     print((folder / "table.md").read_text())
 
 
@@ -483,7 +498,8 @@ def main(args: Args) -> None:
     if args.jobs < 1 or args.seeds < 0 or not all("=" in flag for flag in args.budget):
         raise RunError("--jobs must be 1 or more, --seeds not negative, --budget like steps=1000 width=16")
     jobs = {name: jobs_of(SUITES[name], args) for name in args.suites}
-    everything = [job for these in jobs.values() for job in these if job.seed < FIRST_SEED + (args.seeds or 1000)]
+    most = args.seeds or 1000
+    everything = [job for name, these in jobs.items() for job in these if job.seed < SUITES[name].seed + most]
     if args.dry_run:
         for job in {job.line(): job for job in everything}.values():
             if job.row.change:

@@ -25,7 +25,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from common.args import RunError, check
-from common.data import load_data, torchvision_images
+from common.data import labelled_images, load_data
 from common.folder import cache_folder
 from scripts.lib import image_metrics, trained
 from scripts.lib.command import command
@@ -149,8 +149,8 @@ def main(args: Args) -> None:
         compute = partial(lambda run: measure(run.sample(run.latents(count, args.seed), True)), run)
         rows[str(Path(folder))] = remembered(Path(folder) / "evaluation.json", settings | this, compute)
     if args.controls:
-        if len(others) < 1000 and labelled:
-            others = torchvision_images(dataset, root, shape[-1], train=False)[0][: args.n]
+        if len(others) < 1000 and labelled and dataset != "digits":  # of which all are the reference
+            others = labelled_images(dataset, root, shape[-1], train=False)[0][: args.n]
         if len(others) < 20:
             raise RunError(f"--controls: all {len(real)} images are the reference; with a smaller --n some are left")
         ten = others[:10].repeat(math.ceil(count / 10), 1, 1, 1)[:count]

@@ -249,7 +249,7 @@ def ours(case: Case, G: nn.Module, D: nn.Module, device: torch.device, changes: 
     """The local variables of our train() with changes of scripts/lib/variants.py, on copies of the peer's networks."""
     channels, size, _ = case.shape
     args |= {"dataset": f"{size}x{size}x{channels}", "batch_size": BATCH, "d_steps": case.d_steps, "graph": True}
-    args |= {"z_dim": case.noise[0], "device": str(device)}
+    args = {"amp": False} | args | {"z_dim": case.noise[0], "device": str(device)}
     with mock.patch("common.run.own_data", lambda data, _: data):  # of any size: only our networks need a power of two
         return opened(case.algo, changes, networks=(Borrowed(G, case.noise), Borrowed(D)), **args)
 
@@ -283,8 +283,8 @@ process. The scripts with numbers under "one pass of G" train both players on th
 ours draw new ones for G's step, as in algorithm 1 of Goodfellow et al. 2014; there our file is changed to do the same.
 Times: of the process, medians over the rounds; times as fast: medians of the rounds' ratios. PyTorch-GAN's dragan.py
 and began.py end with an error in their first update."""
-ONE_PASS = {"one pass": "one pass of G", "one pass, amp": "one pass of G, with --amp"}
-WAYS = {"ours": "ours", "amp": "with --amp"} | ONE_PASS
+ONE_PASS = {"one pass": "one pass of G", "one pass, amp": "one pass of G, in bfloat16"}
+WAYS = {"ours": "ours", "amp": "in bfloat16"} | ONE_PASS
 
 
 def page(rows: list[dict]) -> list[str]:

@@ -303,7 +303,7 @@ def speed_tables() -> list[str]:
         measured = {name: [algo for algo in ALGOS if (algo, name) in found] for name in names}
         algos = max(measured.values(), key=len)
         sets = [name for name in names if measured[name] == algos]
-        what = [(f"{way} ms", "ms"), (f"{way} ratio", "times as fast"), (f"{amp} ratio", "with --amp")]
+        what = [(f"{way} ms", "ms"), (f"{way} ratio", "times as fast"), (f"{amp} ratio", "in bfloat16")]
         columns = [(name, column, title) for name in sets for column, title in what[: 2 if name == "grid" else 3]]
         cells = []
         for algo in algos:
@@ -332,8 +332,8 @@ def peers_tables() -> list[str]:
             script = " ".join([Path(row["script"]).parts[0], Path(row["script"]).name])
             cells.append([script, row["flags"] and f"`{row['flags']}`", f"`{row['algo']}.py`", row["shape"]])
             cells[-1] += [two_decimals(row[f"{way} ratio"]) for way in ("ours", "amp", "one pass", "one pass, amp")]
-        head = ["script", "flags", "our file", "images", "times as fast", "with --amp", "one pass of G"]
-        head.append("one pass, --amp")
+        head = ["script", "flags", "our file", "images", "times as fast", "in bfloat16", "one pass of G"]
+        head.append("one pass, in bfloat16")
         device = json.loads((path.parent / "limits.json").read_text())["device"]
         page = f"{path.parent.name}/{path.stem}.md"
         lines += [f"On {device} ([with the times]({page})):", "", *table(head, cells)]

@@ -252,7 +252,7 @@ def floor(local: dict, limit: dict[str, float]) -> dict[str, float]:
 
 
 def settings(dataset: str, batch_size: int, device: torch.device) -> dict:
-    return {"dataset": dataset, "batch_size": batch_size, "device": str(device), "graph": False}
+    return {"dataset": dataset, "batch_size": batch_size, "device": str(device), "graph": False, "amp": False}
 
 
 def compare(algo: str, ways: dict[str, tuple[list[str], dict]], device: torch.device, rounds: int) -> dict:
@@ -434,8 +434,8 @@ def result_page(rows: list[dict]) -> list[str]:
 ABOUT = {
     "updates": """One update of G with its updates of D. Common way: the file with a DataLoader (in the main process),
 `.item()` in every update, a graph through G in D's step, D's gradients in G's step, Adam as PyTorch sets it by default,
-channels first; like the files it draws new samples of G for G's step. Eager: the file without a CUDA graph; amp: with
-`--amp`, for images alone. Times as fast: than the common way, median over the rounds. Samples per second: real ones, of
+channels first; like the files it draws new samples of G for G's step. Eager: the file without a CUDA graph; amp:
+images in bfloat16. Times as fast: than the common way, median over the rounds. Samples per second: real ones, of
 D's updates. Floor: the least time by the operations of products and convolutions, the optimisers' traffic and the
 launches, {rule}; "floor over" is the share of it in the time. MB: weights, optimisers and the most that an
 eager update needs beside them, without data{workspace}.""",

@@ -8,11 +8,16 @@ from conftest import ALGOS, break_at, contents, discriminators, same, weights
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from common.args import RunError
 from scripts.lib.inside import inside
 
 PRODUCTS = ("aten.mm", "aten.addmm", "aten.bmm", "aten.convolution")  # and aten.convolution_backward
 OPTIONS = {"dataset": "folder", "width": 8, "batch_size": 16, "quiet": True}
+
+
+@pytest.fixture(autouse=True)
+def processor(monkeypatch):
+    """One that has bfloat16: this one may have to imitate it."""
+    monkeypatch.setattr("common.run.has_bfloat16", lambda device: True)
 
 
 def images():
@@ -65,13 +70,6 @@ def test_gradients_are_those_of_float32_within_bfloat16s_precision(algo):
         assert 0.9 < rounded.norm() / plain.norm() < 1.1
 
 
-def test_off_by_default():
-    local = inside(ALGOS["nsgan"], width=8)
-    with Products() as seen:
-        local["update"]()
-    assert seen.products == {torch.float32}
-
-
 def test_small_updates_are_not_rounded_away():
     """Weights stay in float32, which resolves steps far below bfloat16's."""
     local = inside(ALGOS["nsgan"], images(), amp=True, lr=1e-6, **OPTIONS)
@@ -81,11 +79,21 @@ def test_small_updates_are_not_rounded_away():
     assert 0 < moved.max() < 2e-6 and before.abs().max() > 1e-2
 
 
-def test_points_are_refused():
+def test_points_stay_in_float32():
     """Near 2 the numbers of bfloat16 are 1/64 apart, and the ring's modes have a standard deviation of 0.02."""
     assert torch.tensor(2 + 1 / 80).bfloat16() in (2, 2 + 1 / 64)
-    with pytest.raises(RunError, match="--amp: for images"):
-        ALGOS["nsgan"].train(ALGOS["nsgan"].Args(amp=True))
+    local = inside(ALGOS["nsgan"], width=8, amp=True)
+    with Products() as seen:
+        local["update"]()
+    assert seen.products == {torch.float32}
+
+
+def test_a_processor_without_bfloat16_stays_in_float32(monkeypatch):
+    """There PyTorch would imitate it, slowly."""
+    x = torch.randn(4, 3, 16, 16)
+    exact = inside(ALGOS["nsgan"], images(), amp=False, **OPTIONS)["D"](x)
+    monkeypatch.setattr("common.run.has_bfloat16", lambda device: False)
+    assert torch.equal(inside(ALGOS["nsgan"], images(), amp=True, **OPTIONS)["D"](x), exact)
 
 
 def test_a_copy_of_a_network_uses_its_own_weights():

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from common.args import RunError
-from common.data import TORCHVISION, Cloud, Images, Points, fixed_sample, load_data, own_data
+from common.data import TORCHVISION, Cloud, Images, Points, digits, fixed_sample, labelled_images, load_data, own_data
 
 REAL = os.environ.get("CLEANGAN_DATA")
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -178,7 +178,7 @@ def test_an_object_may_know_its_modes_and_say_that_it_is_on_the_device():
         (torch.zeros(4, 16, 16, 3, dtype=torch.uint8), "size a power of two"),
         (torch.zeros(4, 5, 16, 16, dtype=torch.uint8), "at most 4 channels"),
         (torch.zeros(4, 1, 28, 28, dtype=torch.uint8), r"shape \(1, 28, 28\).*pad or resize"),
-        (torch.zeros(4, 1, 8, 8, dtype=torch.uint8), "16 or more"),
+        (torch.zeros(4, 1, 4, 4, dtype=torch.uint8), "8 or more"),
         (torch.zeros(4, 1, 16, 32, dtype=torch.uint8), "size a power of two"),
         (torch.tensor([[0.0, math.nan]]), "finite floats"),
         (torch.tensor([[0.0, math.inf]]), "finite floats"),
@@ -202,6 +202,36 @@ def test_other_data_are_refused_with_a_sentence(own, said):
 def test_no_data_are_refused(own):
     with pytest.raises(RunError):
         own_data(own, CPU)
+
+
+# --- the digits that scikit-learn ships
+
+
+def test_digits_are_the_1797_of_scikit_learn_in_17_grey_levels():
+    data = load_data("digits", image_size=32)  # 8x8 whatever the size
+    assert data.images.shape == (1797, 1, 8, 8) and data.images.dtype == torch.uint8
+    levels = [round(i * 255 / 16) for i in range(17)]
+    assert data.images.unique().tolist() == levels
+    zero = [[0, 0, 5, 13, 9, 1, 0, 0], [0, 0, 13, 15, 10, 15, 5, 0]]  # the first rows of the first digit
+    assert data.images[0, 0, :2].tolist() == [[levels[i] for i in row] for row in zero]
+
+
+def test_digits_for_training_and_for_tests_are_all_of_them_and_each_once():
+    everything, labels = digits()
+    parts = [labelled_images("digits", "", 8, train) for train in (True, False)]
+    assert [len(images) for images, _ in parts] == [1437, 360]
+    found = torch.cat([torch.cat([images.flatten(1), y[:, None]], 1) for images, y in parts])
+    expected = torch.cat([everything.flatten(1), labels[:, None]], 1)
+    assert sorted(map(tuple, found.tolist())) == sorted(map(tuple, expected.tolist()))
+    assert all(0.06 < share < 0.14 for _, y in parts for share in (y.bincount() / len(y)).tolist())
+
+
+def test_stacked_digits_have_three_independent_digits_per_image():
+    data = load_data("stacked_digits")
+    x = data.sample(4000)
+    assert data.shape == (3, 8, 8) and x.min() == -1 and x.max() == 1
+    ink = x.mean((2, 3)) - x.mean((0, 2, 3))
+    assert ink.T.corrcoef().fill_diagonal_(0).abs().max() < 0.08  # 5 standard deviations
 
 
 # --- the sets of torchvision, from files made here

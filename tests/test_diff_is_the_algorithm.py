@@ -13,12 +13,13 @@ import pytest
 from conftest import FILES
 
 from scripts.lib.headers import header
+from scripts.report import body
 
-BUDGET = {  # changed lines against nsgan.py, added and removed
-    "nsgan": 0, "gan": 4, "mlegan": 24, "pacgan": 24, "lsgan": 24, "dragan": 35, "unrolled": 41, "wgan": 36,
-    "wgan_gp": 34, "d2gan": 42, "began": 90, "dual_d_selu": 71,
-    "r1": 31, "r3gan": 49, "feature_matching": 26, "minibatch_discrimination": 22,
-    "sngan": 42, "diffusion_gan": 37, "cramer": 64, "dfm": 45,
+BUDGET = {  # changed lines against nsgan.py, added and removed, but for header and PRESETS
+    "nsgan": 0, "gan": 4, "mlegan": 16, "pacgan": 18, "lsgan": 23, "dragan": 22, "unrolled": 33, "wgan": 28,
+    "wgan_gp": 27, "d2gan": 40, "began": 78, "dual_d_selu": 59,
+    "r1": 23, "r3gan": 41, "feature_matching": 21, "minibatch_discrimination": 17,
+    "sngan": 36, "diffusion_gan": 31, "cramer": 55, "dfm": 45,
 }  # fmt: skip
 BLOCKS = ["begin", "setup", "networks", "discriminator", "generator", "update", "loop"]  # of train()
 TEXT = {file.stem: file.read_text() for file in FILES}
@@ -79,7 +80,7 @@ def test_header_has_six_entries_and_names_the_changes(name):
 
 @pytest.mark.parametrize("name", TEXT)
 def test_changed_lines_stay_within_the_budget(name):
-    bodies = [text.split('"""', 2)[2].splitlines() for text in (TEXT["nsgan"], TEXT[name])]
+    bodies = [body("nsgan"), body(name)]
     difference = [line for line in difflib.ndiff(*bodies) if line[0] in "+-" and line[2:].strip()]
     count, where = len(difference), "BUDGET in tests/test_diff_is_the_algorithm.py"
     assert name in BUDGET, f"{where} has no line for {name}.py: add {name!r}: {count}, if no line can be spared"
@@ -127,9 +128,11 @@ def test_parts_are_found():
     """The cutting itself: every line of the body belongs to a part, save imports and headings."""
     found = parts(TEXT["nsgan"])
     assert {"PRESET", "PRESETS", "Args.dataset", "Args.width", "Args.__post_init__"} <= found.keys()
-    assert {"side", "Generator", "Discriminator", "discriminator_loss", "generator_loss", "main"} <= found.keys()
+    assert {"layers_of", "Generator", "Discriminator", "discriminator_loss", "generator_loss", "main"} <= found.keys()
     assert "def __post_init__" in found["Args.__post_init__"] and "def" not in found["Args.width"]
-    assert all("#" not in source for part, source in found.items() if part.startswith("Args."))
+    assert all(
+        "#" not in source.replace("  # fmt: skip", "") for part, source in found.items() if part.startswith("Args.")
+    )
     covered = {line for source in found.values() for line in source.splitlines()}
     body = TEXT["nsgan"].split('"""', 2)[2]
     left = [line for line in body.splitlines() if line.strip() and line not in covered]

@@ -21,7 +21,15 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from conftest import ALGOS
 
 FILE = Path(__file__).with_name("fingerprints.json")
-EVERYWHERE = {"seed": 3, "d_steps": 2, "lr_decay": True, "device": "cpu", "quiet": True, "checkpoint_every": 1000}
+EVERYWHERE = {
+    "seed": 3,
+    "d_steps": 2,
+    "lr_decay": True,
+    "amp": False,
+    "device": "cpu",
+    "quiet": True,
+    "checkpoint_every": 1000,
+}
 OWN = {  # what only some files have; beta1 and beta2 too, which wgan.py has not
     "beta1": 0.5, "beta2": 0.9, "alpha": 0.2, "beta": 0.1, "k": 1.0, "noise_variance": 0.01, "a": -1.0, "b": 1.0,
     "c": 0.5, "max_logit": 3.0, "packing": 2, "unroll_steps": 3, "clip": 0.1, "lambda_": 2.0, "code_dim": 3,

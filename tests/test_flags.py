@@ -83,14 +83,14 @@ def test_settings_of_every_data_set_are_complete(algo):
     """The rows of PRESETS have the same keys, each of a flag; Args fills all of them, and a given flag stays."""
     presets, fields = algo.PRESETS, {field.name: field for field in dataclasses.fields(algo.Args)}
     keys = [*presets["ring"]]
-    assert {"ring", "grid", "images"} <= presets.keys() and all([*row] == keys for row in presets.values())
+    assert [*presets] == ["ring", "grid", "digits", "images"] and all([*row] == keys for row in presets.values())
     assert set(keys) == {name for name, field in fields.items() if field.default is algo.PRESET}
     assert set(keys) <= {field.name for field in own_flags(algo)}
     kinds = typing.get_type_hints(algo.Args)
     sets = typing.get_args(kinds["dataset"])
     assert presets.keys() - {"images"} <= set(sets)
     for dataset in sets:
-        row = presets.get(dataset, presets["images"])
+        row = presets["digits" if "digits" in dataset else dataset if dataset in ("ring", "grid") else "images"]
         args = algo.Args(dataset=dataset)
         assert {key: getattr(args, key) for key in keys} == row
         assert all(type(value) is kinds[key] for key, value in row.items())

@@ -4,7 +4,9 @@ import math
 
 import torch
 
-from common.data import Points
+from algos import r1
+from common.data import Points, load_data
+from scripts.lib.trained import Trained
 
 SEED = 2
 LEARNS = {  # file: updates, modes of 4 that it has to find, options; losing modes is no failure to learn
@@ -46,6 +48,15 @@ def test_learns_an_easy_mixture(algo, tmp_path):
     args = algo.Args(steps=steps, seed=SEED, out=str(tmp_path), **options)
     result = algo.train(args, easy(1 if name == "began" else 4))
     assert min(result["coverage"], result["modes"]) >= modes and result["high_quality"] > 0.4
+
+
+def test_learns_real_digits(tmp_path):
+    """In seconds: pixels as they are distributed, and not one image for all. Black alone would have a swd of 0.36."""
+    args = r1.Args(dataset="digits", steps=200, batch_size=32, width=16, log_every=100, device="cpu", out=str(tmp_path))
+    result = r1.train(args)
+    assert result["swd"] < 0.12
+    samples, real = Trained(result["folder"]).sample(500), load_data("digits").images
+    assert 0.7 < samples.float().std(0).mean() / real.float().std(0).mean() < 1.3
 
 
 def test_penalty_weight_reaches_the_critic(tmp_path):

@@ -24,15 +24,15 @@ if __name__ == "__main__":
     raise SystemExit(2)
 
 from common.args import RunError
-from common.data import torchvision_images
+from common.data import labelled_images
 from common.device import pick_device
 from common.folder import cache_folder
 from common.run import read_json
 from scripts.lib.trained import fingerprint
 
-LABELLED = ("mnist", "fashion_mnist", "stacked_mnist", "cifar10", "cifar100")
+LABELLED = ("digits", "stacked_digits", "mnist", "fashion_mnist", "stacked_mnist", "cifar10", "cifar100")
 STACKED = 26_000  # samples for the modes of stacked MNIST, as in PacGAN's code (Lin et al. 2018, arXiv 1712.04086)
-EPOCHS = 8  # of the classifier
+EPOCHS, STEPS = 8, 1500  # of the classifier, whichever is more
 INCEPTION = "inception-v3-compat"  # torch-fidelity's name for it
 PAIRS = 2000  # images that are compared with each other pair by pair
 
@@ -81,12 +81,14 @@ def exact_device(name: str) -> torch.device:
 def train_classifier(dataset: str, root: str, size: int, device: torch.device) -> tuple[Classifier, float, str]:
     """A Classifier of a labelled data set, its accuracy on the test images, and its fingerprint; cached.
 
-    Deterministic on one device and number of threads: AdamW with one cycle of the learning rate, shifts by up to 2
-    pixels (the border is repeated), and left and right swapped where that keeps the class.
+    Deterministic on one device and number of threads: AdamW with one cycle of the learning rate, shifts by up to a
+    sixteenth of the size (the border is repeated), and left and right swapped where that keeps the class.
     """
-    x, y = torchvision_images(dataset, root, size)
+    x, y = labelled_images(dataset, root, size)
     recipe = inspect.getsource(Classifier) + inspect.getsource(train_classifier)
-    key = fingerprint(recipe, f"{dataset} {size} {EPOCHS} {device.type}", x[::97].contiguous().numpy().tobytes())
+    key = fingerprint(
+        recipe, f"{dataset} {size} {EPOCHS} {STEPS} {device.type}", x[::97].contiguous().numpy().tobytes()
+    )
     torch.manual_seed(0)
     net = Classifier(x.shape[1], size, int(y.max()) + 1).to(device)
     path = cache_folder() / f"classifier-{dataset}-{key}.pt"
@@ -94,16 +96,17 @@ def train_classifier(dataset: str, root: str, size: int, device: torch.device) -
         saved = torch.load(path, map_location=device, weights_only=True)
         net.load_state_dict(saved["net"])
         return net.eval(), saved["accuracy"], key_of(net)
-    swaps = dataset != "mnist"  # a mirrored digit is no digit
-    batch = 128
-    steps = EPOCHS * (len(x) // batch)
+    swaps = dataset not in ("mnist", "digits")  # a mirrored digit is no digit
+    batch, shift = 128, size // 16 or 1
+    epochs = max(EPOCHS, STEPS // (len(x) // batch))
+    steps = epochs * (len(x) // batch)
     optimizer = torch.optim.AdamW(net.parameters(), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
     with tqdm(total=steps, desc=f"a classifier of {dataset}", disable=None) as bar:
-        for _ in range(EPOCHS):
+        for _ in range(epochs):
             for index in torch.randperm(len(x))[: len(x) // batch * batch].split(batch):
-                image = F.pad(x[index].float(), (2, 2, 2, 2), mode="replicate")
-                top, left = torch.randint(5, (2,)).tolist()
+                image = F.pad(x[index].float(), (shift,) * 4, mode="replicate")
+                top, left = torch.randint(2 * shift + 1, (2,)).tolist()
                 image = image[..., top : top + size, left : left + size]
                 if swaps and torch.rand(()) < 0.5:
                     image = image.flip(3)
@@ -113,7 +116,7 @@ def train_classifier(dataset: str, root: str, size: int, device: torch.device) -
                 schedule.step()
                 bar.update()
     net.eval()
-    x, y = torchvision_images(dataset, root, size, train=False)
+    x, y = labelled_images(dataset, root, size, train=False)
     right = (predict(net, x, device).argmax(1) == y).double().mean().item()
     write(path, lambda file: torch.save({"net": net.state_dict(), "accuracy": right}, file))
     return net, right, key_of(net)
@@ -171,15 +174,6 @@ def class_statistics(probabilities: Tensor) -> dict[str, float | list]:
         "unsure": (best < 0.9).double().mean().item(),
         "classes": [round(share, 5) for share in shares.tolist()],
     }
-
-
-def inception_score(probabilities: Tensor, splits: int = 10) -> float:
-    """exp E_x KL(p(y | x) || p(y)) of classifier outputs [N, K], mean over splits (Salimans et al. 2016)."""
-    scores = []
-    for p in probabilities.double().chunk(splits):
-        marginal = p.mean(0, keepdim=True)
-        scores.append((torch.xlogy(p, p) - torch.xlogy(p, marginal)).sum(1).mean().exp().item())
-    return sum(scores) / len(scores)
 
 
 def stacked_statistics(probabilities: Tensor) -> dict[str, float]:

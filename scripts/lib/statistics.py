@@ -14,12 +14,12 @@ import statistics
 from collections.abc import Iterable
 
 POINT_COLUMNS = {"coverage": 1, "modes": 1, "high_quality": 2, "js": 3, "reverse_kl": 2, "w1": 2}  # digits
-IMAGE_COLUMNS = {"modes": 0, "reverse_kl": 2, "is": 2, "missing": 1, "unsure": 2, "distance": 2, "duplicates": 3}
-IMAGE_COLUMNS |= {"swd": 3}
+IMAGE_COLUMNS = {"modes": 0, "reverse_kl": 2, "fid": 2, "kid": 4, "is": 2, "precision": 2, "recall": 2}
+IMAGE_COLUMNS |= {"missing": 1, "unsure": 2, "distance": 2, "duplicates": 3, "swd": 3}
 MODES_OF_POINTS = {"ring": 8, "grid": 25}
 MODES = MODES_OF_POINTS | {"stacked_mnist": 1000, "stacked_digits": 1000}
 NOTHING = {"coverage": 0, "coverage_max": 0, "modes": 0, "high_quality": 0, "is": 1, "distance": 0}
-SHARES = ("high_quality", "unsure", "duplicates")  # at most 1
+SHARES = ("high_quality", "unsure", "duplicates", "precision", "recall")  # at most 1
 CPUS = ("x86_64", "AMD64", "aarch64", "arm64")  # what environment() calls a device that is no GPU
 
 

@@ -17,13 +17,15 @@ if __name__ == "__main__":
     raise SystemExit(2)
 
 from common.args import parse
+from scripts.lib import search
 from scripts.lib.headers import ALGOS
+from scripts.lib.statistics import MODES_OF_POINTS
 from scripts.lib.tables import read_rows
 from scripts.lib.trained import fingerprint
 from scripts.lib.variants import CHANGES, module_of
 
 ROOT = Path(__file__).resolve().parents[2]
-FIRST_SEED = 41  # seeds from here on: no setting was chosen on them (the search had 101 to 105)
+FIRST_SEED = 41  # seeds from here on: no setting was chosen on them (the search had 101)
 GRID = {"dataset": "grid"}
 EXACT, NOISE = CONTROLS = ("exact sampler", "uniform noise")  # labels of rows of runs.csv that no run made
 
@@ -62,6 +64,8 @@ class Suite:
     about: str
     """under which protocol: the first lines of the table"""
     rows: list[Row]
+    seed: int = FIRST_SEED
+    """the first of its seeds"""
 
 
 # what a command means -----------------------------------------------------------------------------------------------
@@ -71,7 +75,8 @@ PLACES = ("seed", "data_root", "out", "device", "resume", "track", "quiet")
 
 def deciding(args: dict) -> dict:
     """The arguments that decide the numbers, but the seed; an option that is off counts as one that is not there."""
-    return {name: value for name, value in args.items() if name not in PLACES and value not in (False, 0, "")}
+    without = (*PLACES, "amp") if args["dataset"] in MODES_OF_POINTS else PLACES  # bfloat16 is for images
+    return {name: value for name, value in args.items() if name not in without and value not in (False, 0, "")}
 
 
 @cache
@@ -100,6 +105,28 @@ def budget(suite: Suite, rows: list[dict]) -> dict[str, str]:
             found |= dict((word.removeprefix("--").split(" ") + [""])[:2] for word in sorted(words[0] - words[1]))
     return found
 
+
+# search -------------------------------------------------------------------------------------------------------------
+
+SEARCH = Suite(
+    "the settings of each file",
+    "Every file has the same twelve settings and the same seconds.",
+    [
+        Row(
+            ", ".join([algo, *(f"{flag} {value}" for flag, value in setting.items())]),
+            algo,
+            ({} if dataset == "ring" else {"dataset": dataset})
+            | {"d-steps": "1"}
+            | setting
+            | {"steps": str(search.updates(algo, dataset, setting)), "log-every": "1000"},
+            seeds=1,
+        )
+        for dataset in search.RATES
+        for settings_of_all in zip(*map(search.settings_of, ALGOS), strict=True)
+        for algo, setting in zip(ALGOS, settings_of_all, strict=True)
+    ],
+    search.SEED,
+)
 
 # quick --------------------------------------------------------------------------------------------------------------
 
@@ -195,7 +222,7 @@ BEGAN_GAMMA = Suite(
         Row(
             f"gamma = {gamma}",
             "began",
-            {"dataset": "fashion_mnist", "width": "16", "batch-size": "32", "lr": "5e-4", "steps": "1000"}
+            {"dataset": "fashion_mnist", "width": "16", "batch-size": "32", "lr": "5e-4", "steps": "1000", "no-amp": ""}
             | ({} if gamma == "0.9" else {"gamma": gamma}),
         )
         for gamma in ("0.3", "0.5", "0.7", "0.9")
@@ -210,7 +237,8 @@ DUAL_D = Suite(
         Row(
             name,
             "dual_d_selu",
-            {"dataset": "mnist", "width": "16", "batch-size": "64", "lr": "1e-3", "steps": "20000"} | flags,
+            {"dataset": "mnist", "width": "16", "batch-size": "64", "lr": "1e-3", "steps": "20000", "no-amp": ""}
+            | flags,
             change=change,
             published=f"Zhang et al., IS on CIFAR-10: {score}",
         )
@@ -282,7 +310,7 @@ PACGAN_STACKED = Suite(
             f"m = {m}" if m > 1 else "DCGAN (m = 1)",
             "pacgan",
             {"dataset": "stacked_mnist", "packing": str(m), "batch-size": str(64 * m), "lr": "2e-4", "no-lr-decay": ""}
-            | {"width": "64", "steps": "100000", "log-every": "1000"},
+            | {"width": "64", "steps": "100000", "log-every": "1000", "no-amp": ""},
             published=f"PacGAN table 2: {score}",
         )
         for m, score in [
@@ -304,7 +332,7 @@ UNROLLED_STACKED = Suite(
             f"{name}, K = {k}",
             "unrolled",
             {"dataset": "stacked_mnist", "unroll-steps": str(k), "width": "16", "z-dim": "256", "lr": "2e-4"}
-            | {"batch-size": "128", "no-lr-decay": "", "steps": "500000", "log-every": "1000"},
+            | {"batch-size": "128", "no-lr-decay": "", "steps": "500000", "log-every": "1000", "no-amp": ""},
             change=change,
             published=f"Metz et al. table 1: {score}",
         )
@@ -325,6 +353,7 @@ UNROLLED_STACKED = Suite(
 )
 
 SUITES = {
+    "search": SEARCH,
     "quick": QUICK,
     "networks": NETWORKS,
     "stabilisers": STABILISERS,

@@ -1,0 +1,136 @@
+"""The search for the rows of PRESETS: the same twelve settings, and the same seconds, for every file.
+
+Written down before the runs:
+
+space      learning rate 5e-4, 2e-3 or 8e-3; beta1 0 or 0.5; and one thing more with two values: the file's own weight,
+           or, where it has none, the updates of D to one of G. wgan.py, without beta1, has its clip and D's updates.
+budget     the same seconds of one CPU core for each run, from which the updates follow by RATES.
+best       points: the lowest w1, the exact Wasserstein distance. Images: the lowest fid, the Frechet distance on the
+           features of a classifier. A run that diverged is the worst.
+goal       points: all modes covered, and half of the samples sharp. Digits: a fid of at most 2, and no class missing
+           (the data themselves, drawn with replacement, have 0.2). How many of the twelve settings reach it says how
+           much a file depends on its settings.
+"""
+
+import itertools
+import math
+import sys
+
+if __name__ == "__main__":
+    print("this is a library; the command is: python scripts/benchmark.py search-ring", file=sys.stderr)
+    raise SystemExit(2)
+
+from scripts.lib.statistics import MODES_OF_POINTS
+from scripts.lib.tables import table
+
+GOAL = {"digits": 2.0}  # fid
+SEED = 101  # kept for the search: no table has it
+SECONDS = {"ring": 15, "digits": 20, "grid": 30}  # of one CPU core
+LR, BETA1, D_STEPS = ("5e-4", "2e-3", "8e-3"), ("0", "0.5"), ("1", "2")
+OWN = {  # file: its own weight and the two values; the first of two is the paper's, or the file's default
+    "began": ("gamma", ("0.5", "0.9")),
+    "cramer": ("lambda", ("10", "1")),
+    "d2gan": ("alpha", ("0.2", "1")),
+    "dfm": ("denoising", ("0.03", "0.3")),
+    "diffusion_gan": ("sigma", ("1", "0.5")),
+    "dragan": ("lambda", ("10", "1")),
+    "mlegan": ("max-logit", ("3", "1")),
+    "pacgan": ("packing", ("2", "4")),
+    "r1": ("gamma", ("1", "0.1")),
+    "r3gan": ("gamma", ("1", "0.1")),
+    "unrolled": ("unroll-steps", ("5", "1")),
+    "wgan_gp": ("d-steps", ("5", "1")),
+}
+RATES = {  # updates of G in a second of one core (of an Intel Xeon), measured once; where two, for the two values
+    "ring": {
+        "began": 366, "cramer": 205, "d2gan": 398, "dfm": 408, "diffusion_gan": 527, "dragan": 453,
+        "dual_d_selu": (116, 71), "feature_matching": (586, 395), "gan": (620, 407), "lsgan": (610, 410),
+        "minibatch_discrimination": (267, 168), "mlegan": 574, "nsgan": (617, 408), "pacgan": 643, "r1": 495,
+        "r3gan": 411, "sngan": (411, 261), "unrolled": (95, 251), "wgan": (177, 551), "wgan_gp": (145, 517),
+    },
+    "digits": {
+        "began": 76, "cramer": 27, "d2gan": 88, "dfm": 44, "diffusion_gan": 122, "dragan": 96, "dual_d_selu": (55, 34),
+        "feature_matching": (122, 79), "gan": (124, 87), "lsgan": (122, 82), "minibatch_discrimination": (90, 58),
+        "mlegan": 131, "nsgan": (131, 87), "pacgan": 141, "r1": 105, "r3gan": 80, "sngan": (113, 73),
+        "unrolled": (16, 50), "wgan": (42, 130), "wgan_gp": (26, 92),
+    },
+    "grid": {
+        "began": 247, "cramer": 108, "d2gan": 254, "dfm": 274, "diffusion_gan": 376, "dragan": 307,
+        "dual_d_selu": (98, 58), "feature_matching": (401, 268), "gan": (422, 278), "lsgan": (429, 275),
+        "minibatch_discrimination": (240, 152), "mlegan": 408, "nsgan": (429, 274), "pacgan": 451, "r1": 348,
+        "r3gan": 291, "sngan": (322, 202), "unrolled": (62, 168), "wgan": (128, 387), "wgan_gp": (110, 394),
+    },
+}  # fmt: skip
+
+
+def settings_of(algo: str) -> list[dict[str, str]]:
+    """The twelve settings of a file, as flags."""
+    if algo == "wgan":
+        axes = {"lr": LR, "clip": ("0.01", "0.1"), "d-steps": ("5", "1")}
+    else:
+        own, values = OWN.get(algo, ("d-steps", D_STEPS))
+        axes = {"lr": LR, "beta1": BETA1, own: values}
+    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+
+
+def updates(algo: str, dataset: str, setting: dict[str, str]) -> int:
+    """The updates of G for which the budget of seconds is enough."""
+    rate = RATES[dataset][algo]
+    if isinstance(rate, tuple):  # of the two values of the last axis
+        last = [*setting][-1]
+        rate = rate[list(dict.fromkeys(other[last] for other in settings_of(algo))).index(setting[last])]
+    return round(rate * SECONDS[dataset], -2)
+
+
+def reached(row: dict) -> bool:
+    """Whether a row of runs.csv reaches the goal."""
+    if row["status"] != "finished":
+        return False
+    if modes := MODES_OF_POINTS.get(row["dataset"]):
+        return float(row["coverage"]) == modes and float(row["high_quality"]) >= 0.5
+    return float(row["fid"]) <= GOAL[row["dataset"]] and float(row["missing"]) == 0
+
+
+def badness(row: dict) -> float:
+    """By what the best of the twelve is chosen: the lower the better."""
+    value = row.get("w1" if row["dataset"] in MODES_OF_POINTS else "fid") if row["status"] == "finished" else None
+    return float(value) if value not in (None, "") else math.inf
+
+
+def searched(rows: list[dict], algo: str, dataset: str) -> list[dict]:
+    """The runs of a file on a data set, the best first."""
+    file = f"algos/{algo}.py"
+    these = [row for row in rows if row["dataset"] == dataset and row.get("command", "").split(" ")[0] == file]
+    return sorted(these, key=badness)
+
+
+def values(row: dict) -> dict[str, str]:
+    """What was searched over, in a run: {"lr": "2e-3", ...}."""
+    words = row["label"].split(", ")[1:]
+    return dict(word.split(" ") for word in words)
+
+
+def page(rows: list[dict], algos: list[str]) -> list[str]:
+    """The tables of the search: for each file the best setting and how many reach the goal, then for each setting."""
+    lines = []
+    for dataset in dict.fromkeys(row["dataset"] for row in rows):
+        numbers = ["w1", "coverage", "high_quality"] if dataset in MODES_OF_POINTS else ["fid", "unsure", "missing"]
+        found = {algo: these for algo in algos if (these := searched(rows, algo, dataset))}
+        cells, settings = [], {}
+        for algo, these in found.items():
+            best = " ".join(f"--{flag} {value}" for flag, value in values(these[0]).items())
+            of = f"{sum(map(reached, these))} of {len(these)}"
+            bad = sum(row["status"] != "finished" for row in these)
+            shown = [f"{float(these[0][name]):.3g}" if these[0].get(name) else "-" for name in numbers]
+            cells.append([f"`{algo}.py`", f"`{best}`", these[0]["steps"], *shown, of, bad or ""])
+            for row in these:
+                pair = ", ".join(f"{flag} {value}" for flag, value in values(row).items() if flag in ("lr", "beta1"))
+                settings.setdefault(pair, []).append(reached(row))
+        lines += [
+            f"## {dataset}",
+            "",
+            *table(["", "the best", "updates", *numbers, "reach the goal", "diverged"], cells),
+        ]
+        cells = [[pair, f"{sum(these)} of {len(these)}"] for pair, these in sorted(settings.items())]
+        lines += ["", *table(["all files", "reach the goal"], cells), ""]
+    return lines
