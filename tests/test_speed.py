@@ -243,6 +243,25 @@ def test_updates_and_ablation_of_one_file(tmp_path, monkeypatch, capsys):
     assert "`wgan.py`" in (folder / "updates.md").read_text() and "`wgan.py`" in (folder / "ablation.md").read_text()
 
 
+def test_times_to_a_result_are_written_one_by_one_and_what_fails_is_left_out(tmp_path, monkeypatch, capsys):
+    def until(target, command, change, seed, args):
+        if target == speed.FASHION:
+            raise RunError("nsgan ended with code 1")
+        if target == speed.GRID and seed > speed.FIRST_SEED:
+            raise KeyboardInterrupt
+        return 2.0 if target == speed.RING else None
+
+    monkeypatch.setattr(speed, "RESULTS", tmp_path)
+    monkeypatch.setattr(speed, "until", until)
+    with pytest.raises(KeyboardInterrupt):
+        speed.main(speed.Args("result", seeds=2, device="cpu"))
+    (folder,) = tmp_path.iterdir()
+    rows = speed.read_rows(folder / "result.csv")
+    assert [row["seconds"] for row in rows] == ["- -", *["2.0 2.0"] * 6, "-", "-"]
+    assert speed.FASHION not in (folder / "result.md").read_text() and speed.RING in (folder / "result.md").read_text()
+    assert "left out: nsgan ended with code 1" in capsys.readouterr().err
+
+
 def test_limits_are_of_the_operations_that_are_made_and_float32_is_without_tf32(monkeypatch):
     """With made-up times of a second. TF32 has one flag for products and one for convolutions; both are put back."""
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
