@@ -1,9 +1,11 @@
 """The command line of a file of algos/, the check of its arguments, and the error that a run ends with."""
 
 import ast
+import contextlib
 import inspect
 import itertools
 import math
+import os
 import sys
 from dataclasses import field, make_dataclass
 from typing import Annotated, Literal, get_args, get_origin, get_type_hints
@@ -28,13 +30,33 @@ class RunError(Exception):
 
 
 def main(Args, train, doc: str) -> None:
-    """The command of a file: trains as the command line says. A RunError becomes one line, and exit status 1."""
-    try:
+    """The command of a file: trains as the command line says."""
+    with one_line():
         train(parse(Args, doc))
+
+
+@contextlib.contextmanager
+def one_line():
+    """How a command ends: a RunError, another error of the disk and too little memory become one line and status 1.
+
+    Ctrl-C gives 130 and a reader that has gone, as of `| head`, 141, as in a shell, both without a word.
+    """
+    try:
+        yield
+        print(end="", flush=True)  # here, not at the exit, where an error would be shown
     except RunError as error:
         sys.exit(str(error) or 1)
     except KeyboardInterrupt:
-        sys.exit(130)  # as a shell has it for Ctrl-C
+        sys.exit(130)
+    except OSError as error:
+        if error.filename is None:  # of stdout, then: nobody reads on, or it is a file on a full disk
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what is still to be flushed
+        sys.exit(141 if isinstance(error, BrokenPipeError) else str(error))
+    except (MemoryError, RuntimeError) as error:  # PyTorch's are RuntimeErrors, on a CPU of no kind of their own
+        reason = (str(error).splitlines() or ["out of memory"])[0]
+        if "out of memory" in reason or "allocate memory" in reason:
+            sys.exit(f"{reason}\ntry a smaller --batch-size, --width or --image-size")
+        raise
 
 
 def parse(Args, doc: str = "", words: list[str] | None = None):

@@ -13,9 +13,14 @@ from tqdm import tqdm
 
 from common.args import RunError
 
+PLACE = "set XDG_CACHE_HOME to a folder that can be written to"
+
 
 def cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cleangan"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cleangan"
+    except RuntimeError:  # a user without a home
+        raise RunError(f"no home folder to keep decoded images in: {PLACE}") from None
 
 
 def folder_images(root: Path, image_size: int) -> Tensor:
@@ -42,6 +47,8 @@ def folder_images(root: Path, image_size: int) -> Tensor:
                 image = image.convert("L" if grey else "RGB")
                 image = ImageOps.fit(image, (image_size, image_size), Image.Resampling.BICUBIC)
             return b"".join(channel.tobytes() for channel in image.split())
+        except MemoryError:  # no fault of the file, which would be missing from then on
+            raise
         except Exception as error:  # a damaged file makes PIL raise nearly anything
             return f"{str(file)!r}: {error}"
 
@@ -60,7 +67,12 @@ def folder_images(root: Path, image_size: int) -> Tensor:
     about = [(str(file.relative_to(root)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     key = hashlib.sha256(repr((str(root.resolve()), image_size, about)).encode()).hexdigest()[:16]
     cache = cache_folder()
-    if not (found := [*cache.glob(f"{key}-*")]):
+
+    def shape(file: Path) -> torch.Size:
+        return torch.Size(int(size) for size in file.name.split("-")[1].split("x"))
+
+    found = [file for file in cache.glob(f"{key}-*x*") if file.stat().st_size == shape(file).numel()]  # whole ones
+    if not found:
         temporary, failed = cache / f"{key}.{os.getpid()}.tmp", []
         try:
             cache.mkdir(parents=True, exist_ok=True)
@@ -74,12 +86,12 @@ def folder_images(root: Path, image_size: int) -> Tensor:
                 )
             if len(failed) == len(files):
                 raise RunError(f"no image below {root} can be read")
-            shape = f"{len(files) - len(failed)}x{1 if grey else 3}x{image_size}x{image_size}"
-            found = [temporary.replace(cache / f"{key}-{shape}")]
+            name = f"{key}-{len(files) - len(failed)}x{1 if grey else 3}x{image_size}x{image_size}"
+            found = [temporary.replace(cache / name)]
         except OSError as error:
-            raise RunError(f"cannot write the decoded images to {cache}: {error.strerror}") from None
+            raise RunError(f"cannot write the decoded images to {cache} ({error.strerror}): {PLACE}") from None
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink()
-    shape = torch.Size(int(size) for size in found[0].name.split("-")[1].split("x"))
-    return torch.from_file(str(found[0]), size=shape.numel(), dtype=torch.uint8).view(shape)
+    pixels = torch.from_file(str(found[0]), size=shape(found[0]).numel(), dtype=torch.uint8)
+    return pixels.view(shape(found[0]))

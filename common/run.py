@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+import zipfile
 from dataclasses import asdict
 from pathlib import Path
 from types import MethodType
@@ -164,8 +165,9 @@ class Run:
             exact = evaluate(self.data, self.data.sample(len(fake)), final=True)
             result = json.loads((self.folder / "metrics.jsonl").read_text().splitlines()[-1]) | numbers
             result |= {"seconds": self.seconds, "exact_sampler": exact}
-            if self.points:
-                self._write("training.gif", film(sorted(self.folder.glob("samples/*.png"), key=lambda f: int(f.stem))))
+            pictures = sorted(self.folder.glob("samples/[0-9]*.png"), key=lambda file: int(file.stem))
+            if self.points and pictures:  # somebody may have removed them
+                self._write("training.gif", film(pictures))
             self._write("result.json", json.dumps(result, indent=2).encode())
         self._say(f"{self.title}: {self.args.steps} steps in {self.seconds:.0f} s")
         for name, value in numbers.items():
@@ -234,8 +236,11 @@ class Run:
             (self.folder / "result.json").unlink(missing_ok=True)  # of the run before it was made longer
         self._say(f"{self.title}: {begins}, {self.folder}")
         self._write("config.json", json.dumps(config, indent=2).encode())
-        kept = rows.read_text().splitlines(keepends=True) if rows.exists() else []
-        kept = [row for row in kept if row.endswith("}\n") and json.loads(row)["step"] <= done]
+        try:
+            kept = rows.read_text().splitlines(keepends=True) if rows.exists() else []
+            kept = [row for row in kept if row.endswith("}\n") and json.loads(row)["step"] <= done]
+        except (ValueError, KeyError):
+            raise RunError(f"{rows} is damaged: a row is no JSON; correct it or remove it") from None
         self._write("metrics.jsonl", "".join(kept).encode())  # those after the checkpoint will come again
         if self.args.track:
             import wandb
@@ -275,7 +280,7 @@ class Run:
     def _load(self, state: dict) -> int:
         path = self.folder / "checkpoint.pt"
         try:
-            saved = torch.load(path, map_location=self.device, weights_only=True)
+            saved = read_checkpoint(path.read_bytes(), self.device)
             if saved["algo"] != self.algo:
                 raise ValueError(f"it is of {saved['algo']}.py")
             for name, part in state.items():
@@ -353,6 +358,13 @@ def short_line(step: int, numbers: dict) -> str:
         more = f"  {name} " + ("-" if numbers[name] is None else f"{numbers[name]:.3g}")
         line += more if len(line) + len(more) < 80 else ""
     return line
+
+
+def read_checkpoint(content: bytes, device: torch.device) -> dict:
+    """What a checkpoint.pt holds. Raises an Exception of nearly any kind if it is damaged."""
+    if changed := zipfile.ZipFile(io.BytesIO(content)).testzip():  # torch.load does not see a flipped bit
+        raise ValueError(f"{changed} is not what was written")
+    return torch.load(io.BytesIO(content), map_location=device, weights_only=True)
 
 
 def read_json(path: Path) -> dict:

@@ -464,36 +464,43 @@ def main(args: Args) -> None:
     if limit:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "limits.json").write_text(json.dumps({"device": name} | provenance | limit, indent=2) + "\n")
-    if args.what == "result":
-        times = {case: [] for case in RUNS}
-        for seed, case in tqdm([*itertools.product(range(args.seeds), RUNS)]):
-            times[case].append(until(*case[:3], FIRST_SEED + seed, args))
-        for (target, command, _, about), found in times.items():
-            row = {"target": target, "command": command, "change": about}
-            seconds_of_each = " ".join(f"{s:.1f}" if s else "-" for s in found)
-            rows = keep(folder / "result.csv", [row | {"seconds": seconds_of_each} | provenance])
-    else:
-        for dataset, batch_size, algo in tqdm([*itertools.product(args.datasets, args.batch_sizes, args.algos)]):
-            if args.what == "updates":
-                row = measure(algo, dataset, batch_size, device, limit, args.rounds)
-            else:
-                row = ablate(algo, dataset, batch_size, device, args.rounds)
-            rows = keep(folder / f"{args.what}.csv", [row | provenance])
     about = ABOUT[args.what].format(
         rule="the greatest of the three" if device.type == "cuda" else "one after another",
         workspace=", with cuDNN's workspace" if device.type == "cuda" else "",
         seed=FIRST_SEED,
     )
-    facts = f"{name}; torch {made['torch']}, Python {made['python']}, revision "
-    facts += ", ".join(sorted({row["git"] for row in rows})) + "."
-    if limit:
-        facts += " Measured: " + ", ".join(f"{limit[k] / 1e9:,.0f} GFLOP/s in {k}" for k in limit if k[-1].isdigit())
-        facts += f", {limit['bandwidth'] / 1e9:,.0f} GB/s"
-        facts += "".join(f", {1e6 * limit[k]:.2g} us per {k}" for k in limit if k.startswith("launch")) + "."
-    page = {"updates": updates_page, "ablation": ablation_page, "result": result_page}[args.what](rows)
-    made_by = f"    python scripts/speed.py {args.what}"
-    text = [f"# Speed: {args.what}", "", made_by, "", facts, "", about, "", *page]
-    (folder / f"{args.what}.md").write_text("\n".join(text).rstrip() + "\n")
+    text = []
+
+    def write(row: dict) -> None:
+        """Adds a row to the table and makes the page anew, so that nothing is lost if the command is stopped."""
+        rows = keep(folder / f"{args.what}.csv", [row | provenance])
+        facts = f"{name}; torch {made['torch']}, Python {made['python']}, revision "
+        facts += ", ".join(sorted({row["git"] for row in rows})) + "."
+        if limit:
+            gflops = (f"{limit[k] / 1e9:,.0f} GFLOP/s in {k}" for k in limit if k[-1].isdigit())
+            facts += f" Measured: {', '.join(gflops)}, {limit['bandwidth'] / 1e9:,.0f} GB/s"
+            facts += "".join(f", {1e6 * limit[k]:.2g} us per {k}" for k in limit if k.startswith("launch")) + "."
+        page = {"updates": updates_page, "ablation": ablation_page, "result": result_page}[args.what](rows)
+        made_by = f"    python scripts/speed.py {args.what}"
+        text[:] = [f"# Speed: {args.what}", "", made_by, "", facts, "", about, "", *page]
+        (folder / f"{args.what}.md").write_text("\n".join(text).rstrip() + "\n")
+
+    if args.what == "result":
+        times = {case: [] for case in RUNS}
+        for seed, case in tqdm([*itertools.product(range(args.seeds), RUNS)]):
+            try:
+                times[case].append(until(*case[:3], FIRST_SEED + seed, args))
+            except RunError as error:  # its data are not here, say; it has told why
+                print(f"left out: {error}", file=sys.stderr)
+                continue
+            seconds_of_each = " ".join(f"{s:.1f}" if s else "-" for s in times[case])
+            write({"target": case[0], "command": case[1], "change": case[3], "seconds": seconds_of_each})
+    else:
+        for dataset, batch_size, algo in tqdm([*itertools.product(args.datasets, args.batch_sizes, args.algos)]):
+            if args.what == "updates":
+                write(measure(algo, dataset, batch_size, device, limit, args.rounds))
+            else:
+                write(ablate(algo, dataset, batch_size, device, args.rounds))
     print("\n".join(text), f"written to {folder}", sep="\n")
 
 

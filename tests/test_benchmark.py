@@ -414,7 +414,7 @@ def test_dry_run_prints_commands_that_a_shell_takes(tmp_path):
         ({"suites": ("quick",), "jobs": 0}, "--jobs must be 1 or more"),
         ({"suites": ("quick",), "budget": ("steps",)}, "--budget like steps=1000"),
         ({"suites": ("quick",), "device": "cuda:99"}, "--device cuda:99: not on this machine"),
-        ({"suites": ("dual-d-ablations",), "data_root": "/nowhere"}, "/nowhere"),
+        ({"suites": ("dual-d-ablations",), "data_root": "/dev/null/none"}, "/dev/null/none"),
     ],
 )
 def test_bad_input_is_one_message(args, said, tmp_path):

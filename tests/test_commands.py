@@ -118,30 +118,6 @@ def test_help_shows_the_numbers_of_the_data_set(algo, capsys, monkeypatch):
         assert f"(default: {name})" in text and "None" not in text and "PRESET" not in text
 
 
-def test_args_in_python_equal_the_command(algo):
-    assert parse(algo.Args, words=[]) == algo.Args()
-    for dataset in ("grid", "mnist"):
-        assert parse(algo.Args, words=["--dataset", dataset]) == algo.Args(dataset=dataset)
-
-
-def test_flags_override_the_data_set_in_any_order(algo):
-    expected = algo.Args(dataset="mnist", lr=5e-5, width=24)
-    for words in ("--dataset mnist --lr 5e-5 --width 24", "--width 24 --lr 5e-5 --dataset mnist"):
-        assert parse(algo.Args, words=words.split()) == expected
-    assert expected.steps == algo.PRESETS["images"]["steps"] and expected.lr == 5e-5
-    ring = algo.PRESETS["ring"]["steps"]  # a flag counts also where it says what another data set has
-    assert parse(algo.Args, words=["--dataset", "mnist", "--steps", str(ring)]).steps == ring
-
-
-def test_switches():
-    args = parse(ALGOS["nsgan"].Args, words="--no-graph --no-amp --no-lr-decay --resume --track --quiet".split())
-    assert not (args.graph or args.amp or args.lr_decay) and args.resume and args.track and args.quiet
-
-
-def test_the_flag_is_lambda():
-    assert parse(ALGOS["wgan_gp"].Args, words=["--lambda", "3"]).lambda_ == 3.0
-
-
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from common.args import RunError
 from common.data import TORCHVISION, Cloud, Images, Points, digits, fixed_sample, labelled_images, load_data, own_data
@@ -633,6 +633,40 @@ def test_a_cache_that_cannot_be_written_is_refused(pictures, cache):
     with pytest.raises(RunError, match="cannot write") as end:
         load_folder(pictures)
     assert str(cache) in str(end.value)
+
+
+@pytest.mark.parametrize("size", [0, 100, 10_000])
+def test_a_cut_cache_is_made_again(size, pictures, cache):
+    """As a power cut may leave it."""
+    save(Image.new("RGB", (32, 32), RED), pictures / "a.png")
+    load_folder(pictures)
+    (file,) = cache.iterdir()
+    os.truncate(file, size)
+    assert pixels_are(load_folder(pictures)[0], RED) and file.stat().st_size == 3 * 32 * 32
+
+
+def test_too_little_memory_does_not_make_a_folder_smaller(pictures, cache, monkeypatch):
+    """What cannot be decoded is missing in the cache, too: only files that are damaged may be."""
+
+    def too_little(*_):
+        raise MemoryError
+
+    save(Image.new("RGB", (32, 32), RED), pictures / "a.png")
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(ImageOps, "fit", too_little)
+        load_folder(pictures)
+    assert not [*cache.iterdir()] and len(load_folder(pictures)) == 1
+
+
+def test_a_user_without_a_home_is_told_what_to_set(pictures, monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    save(Image.new("RGB", (32, 32), RED), pictures / "a.png")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr("common.folder.Path.home", homeless)
+    with pytest.raises(RunError, match="no home folder .* XDG_CACHE_HOME"):
+        load_folder(pictures)
 
 
 def test_without_xdg_cache_home_the_cache_is_in_the_home(pictures, tmp_path, monkeypatch):

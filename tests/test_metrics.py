@@ -49,12 +49,6 @@ def test_coverage_needs_a_tenth_of_the_fair_share():
         assert mode_statistics(SQUARE.repeat_interleave(counts, 0), SQUARE, 1.0)["coverage"] == coverage
 
 
-def test_total_collapse():
-    numbers = mode_statistics(SQUARE[:1].expand(100, 2), SQUARE, 1.0)
-    assert numbers["coverage"] == numbers["modes"] == 1
-    assert numbers["reverse_kl"] == pytest.approx(math.log(4))
-
-
 @pytest.mark.parametrize(("name", "modes", "floor"), [("ring", 8, 0.0015), ("grid", 25, 0.0048)])
 def test_exact_sampler(name, modes, floor):
     """3 sd in the plane hold 1 - exp(-4.5) = 98.89 %; reverse KL of n samples of K modes is near (K - 1) / 2n."""

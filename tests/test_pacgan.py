@@ -12,19 +12,6 @@ from scripts.lib.inside import inside
 pacgan = ALGOS["pacgan"]
 
 
-@pytest.mark.parametrize("shape", [(2,), (1, 4, 4), (3, 8, 8)])
-@pytest.mark.parametrize("m", [1, 2, 4])
-def test_a_pack_is_m_whole_samples(shape, m):
-    x = torch.randn(8, *shape)
-    packs = pacgan.pack(x, m)
-    assert packs.shape == (8 // m, m * shape[0], *shape[1:])
-    for i, pack in enumerate(packs):
-        for j, sample in enumerate(pack.split(shape[0])):
-            assert torch.equal(sample, x[i * m + j])  # so nothing is lost and nothing is used twice
-    if len(shape) == 3:  # as G makes them on a GPU
-        assert torch.equal(pacgan.pack(x.to(memory_format=torch.channels_last), m), packs)
-
-
 def test_gradient_reaches_every_sample():
     x = torch.randn(6, 1, 4, 4, requires_grad=True)
     (gradient,) = torch.autograd.grad((pacgan.pack(x, 3) ** 2).sum(), x)

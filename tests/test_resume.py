@@ -289,7 +289,7 @@ def test_killed_before_the_first_checkpoint(tmp_path):
     assert same(contents(folder), before) and [*tmp_path.iterdir()] == [folder]
 
 
-@pytest.mark.parametrize("damage", ["cut", "garbage", "other algorithm", "other shape"])
+@pytest.mark.parametrize("damage", ["cut", "garbage", "one bit", "other algorithm", "other shape"])
 def test_damaged_or_foreign_checkpoint(damage, tmp_path):
     gan = ALGOS["gan"]
     nsgan.train(run_args(nsgan, tmp_path))
@@ -301,6 +301,11 @@ def test_damaged_or_foreign_checkpoint(damage, tmp_path):
         file.write_bytes(content[: len(content) // 2])
     elif damage == "garbage":
         file.write_bytes(b"not a checkpoint")
+    elif damage == "one bit":  # in a weight of G, which stays a number
+        bit = next(iter(torch.load(file, weights_only=True)["state"]["G"].values())).numpy().tobytes()[:64]
+        at = content.index(bit)
+        file.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+        assert torch.load(file, weights_only=True)["step"] == 3  # PyTorch does not see it
     elif damage == "other algorithm":
         gan.train(run_args(gan, tmp_path))
         file.write_bytes((tmp_path / "gan-ring-s1" / "checkpoint.pt").read_bytes())
@@ -309,6 +314,21 @@ def test_damaged_or_foreign_checkpoint(damage, tmp_path):
         file.write_bytes((tmp_path / "wide" / "nsgan-ring-s1" / "checkpoint.pt").read_bytes())
     with pytest.raises(RunError, match="checkpoint.pt is damaged or foreign"):
         nsgan.train(run_args(nsgan, tmp_path, resume=True))
+
+
+def test_without_its_pictures_a_run_ends_without_a_film_and_a_damaged_log_is_named(tmp_path):
+    nsgan.train(run_args(nsgan, tmp_path))
+    folder = tmp_path / "nsgan-ring-s1"
+    for name in ("result.json", "training.gif"):
+        (folder / name).unlink()
+    shutil.rmtree(folder / "samples")
+    assert nsgan.train(run_args(nsgan, tmp_path, resume=True))["step"] == 3
+    assert not (folder / "training.gif").exists()
+    (folder / "result.json").unlink()
+    for damage in (b"\xff{}\n", b"nonsense}\n", b"{}\n"):
+        (folder / "metrics.jsonl").write_bytes(damage)
+        with pytest.raises(RunError, match="metrics.jsonl is damaged"):
+            nsgan.train(run_args(nsgan, tmp_path, resume=True))
 
 
 def test_logging_and_its_frequency_do_not_change_the_training(algo, tmp_path):

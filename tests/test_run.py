@@ -1,5 +1,6 @@
 """What a run leaves behind, what it says, and how it ends: one clear sentence, no traceback, before any work."""
 
+import errno
 import fcntl
 import json
 import math
@@ -407,21 +408,54 @@ def test_missing_data_leaves_no_folder(tmp_path):
 # --- the command: RunError becomes one line and a status
 
 
-@pytest.mark.parametrize("error", [RunError("one\nor two lines"), RunError(), KeyboardInterrupt(), ZeroDivisionError()])
-def test_a_command_ends_with_the_text_of_a_run_error_and_its_status(error, monkeypatch):
+FULL = OSError(errno.ENOSPC, "No space left on device", "a.png")
+NO_MEMORY = RuntimeError("CUDA out of memory. Tried to allocate 2 GiB.\nMore about it")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (RunError("one\nor two lines"), "one\nor two lines"),
+        (RunError(), 1),
+        (KeyboardInterrupt(), 130),
+        (FULL, "[Errno 28] No space left on device: 'a.png'"),
+        (MemoryError(), "out of memory\ntry a smaller --batch-size, --width or --image-size"),
+        (
+            NO_MEMORY,
+            "CUDA out of memory. Tried to allocate 2 GiB.\ntry a smaller --batch-size, --width or --image-size",
+        ),
+        (ZeroDivisionError(), None),
+        (RuntimeError("CUDA error: an illegal memory access"), None),
+    ],
+    ids=repr,
+)
+def test_a_command_ends_with_the_text_of_the_error_and_its_status(error, code, monkeypatch):
     """As Python ends a program: a text goes to stderr and gives 1. Ctrl-C gives 130, an error of ours a traceback."""
 
     def fail(args):
         raise error
 
     monkeypatch.setattr(sys, "argv", ["x.py"])
-    with pytest.raises(ZeroDivisionError if isinstance(error, ZeroDivisionError) else SystemExit) as end:
+    with pytest.raises(SystemExit if code else type(error)) as end:
         main(nsgan.Args, fail, "Doc.")
-    if isinstance(error, RunError):
-        assert end.value.code == (str(error) or 1)
-    elif isinstance(error, KeyboardInterrupt):
-        assert end.value.code == 130
+    assert getattr(end.value, "code", None) == code
     assert issubclass(RunError, Exception)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["scripts/benchmark.py", "quick", "--dry-run"], ["algos/nsgan.py", "--steps", 1000, "--log-every", 1, "--out"]],
+    ids=["script", "run"],
+)
+def test_when_nobody_reads_on_it_ends_without_a_word(words, tmp_path):
+    """`| head -1`, and a log on a full disk."""
+    words = [sys.executable, *map(str, words), *([str(tmp_path)] if words[-1] == "--out" else [])]
+    ended = script("-c", "import subprocess, sys; p = subprocess.Popen(sys.argv[1:], stdout=-1); p.stdout.readline(); "
+                   "p.stdout.close(); sys.exit(p.wait())", *words)  # fmt: skip
+    assert (ended.returncode, ended.stderr) == (141, "")
+    with open("/dev/full", "w") as full:
+        ended = script(*words[1:], capture_output=False, stdout=full, stderr=subprocess.PIPE)
+    assert (ended.returncode, ended.stderr) == (1, "[Errno 28] No space left on device\n")
 
 
 def test_what_is_written_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):

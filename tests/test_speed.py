@@ -72,24 +72,6 @@ def test_common_way_trains_as_the_file_does(name, tmp_path):
             assert (weight - other).norm() < 1e-3 * weight.norm()
 
 
-@pytest.mark.parametrize("dataset", ["ring", "16x16"])
-def test_loader_draws_every_sample_once_per_pass_and_as_the_data_are(dataset):
-    local = speed.opened("nsgan", ["dataloader"], dataset=dataset, width=8, device="cpu")
-    loader = local["data"]
-    loader.rows = loader.rows[:32]
-    batches = [loader.sample(16) for _ in range(4)]
-    assert batches[0].dtype == torch.float32 and batches[0].shape[1:] == loader.shape
-    rows = [torch.cat(pair).flatten(1) for pair in (batches[:2], batches[2:])]
-    assert not torch.equal(*rows)  # shuffled
-    first, second = (sorted(map(tuple, part.tolist())) for part in rows)
-    assert first == second and len(set(first)) == 32
-    if dataset == "16x16":
-        pixels = loader.data.images[:32].flatten(1) / 127.5 - 1
-        order = [min(range(32), key=lambda i: (pixels[i] - row).abs().max()) for row in rows[0]]
-        assert sorted(order) == list(range(32))
-        torch.testing.assert_close(rows[0], pixels[order])
-
-
 def test_points_from_a_loader_keep_their_modes():
     data = load_data("grid")
     loader = Loader(data)
@@ -241,6 +223,25 @@ def test_updates_and_ablation_of_one_file(tmp_path, monkeypatch, capsys):
         ["" if name[:4] == "Adam" else "1.25" for name in names],
     ]
     assert "`wgan.py`" in (folder / "updates.md").read_text() and "`wgan.py`" in (folder / "ablation.md").read_text()
+
+
+def test_times_to_a_result_are_written_one_by_one_and_what_fails_is_left_out(tmp_path, monkeypatch, capsys):
+    def until(target, command, change, seed, args):
+        if target == speed.FASHION:
+            raise RunError("nsgan ended with code 1")
+        if target == speed.GRID and seed > speed.FIRST_SEED:
+            raise KeyboardInterrupt
+        return 2.0 if target == speed.RING else None
+
+    monkeypatch.setattr(speed, "RESULTS", tmp_path)
+    monkeypatch.setattr(speed, "until", until)
+    with pytest.raises(KeyboardInterrupt):
+        speed.main(speed.Args("result", seeds=2, device="cpu"))
+    (folder,) = tmp_path.iterdir()
+    rows = speed.read_rows(folder / "result.csv")
+    assert [row["seconds"] for row in rows] == ["- -", *["2.0 2.0"] * 6, "-", "-"]
+    assert speed.FASHION not in (folder / "result.md").read_text() and speed.RING in (folder / "result.md").read_text()
+    assert "left out: nsgan ended with code 1" in capsys.readouterr().err
 
 
 def test_limits_are_of_the_operations_that_are_made_and_float32_is_without_tf32(monkeypatch):

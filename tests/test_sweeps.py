@@ -1,4 +1,4 @@
-"""Many runs: a SLURM array, which resumes what was stopped, and a sweep of W&B, whose flags the files take."""
+"""Many runs: a SLURM array and steps on a GPU, which resume what was stopped, and a sweep of W&B."""
 
 import os
 import shlex
@@ -6,13 +6,16 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
+import tyro
 import yaml
-from conftest import ALGOS, ROOT
+from conftest import ALGOS, ROOT, load_script
 
 from common.args import parse
+from scripts.lib.suites import SUITES
 
 ARRAY = ROOT / "scripts" / "slurm_array.sh"
 
@@ -90,3 +93,47 @@ def test_sweep_has_flags_that_its_program_takes():
             words.append(f"--{name}={value}")  # as W&B writes ${args}
         args = parse(module.Args, words=["--track", *words])
         assert args.track and args.seed in range(101, 106) and args.lr in (3e-4, 1e-2)
+
+
+def on_a_gpu(tmp_path, *words, **environment):
+    """What scripts/on_a_gpu.sh prints."""
+    environment = os.environ | {"PYTHON": sys.executable, "OUT": str(tmp_path), "DEVICE": "A (fake) GPU"} | environment
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "timeout": 300}
+    return subprocess.run(["bash", ROOT / "scripts" / "on_a_gpu.sh", *words], env=environment, **pipes).stdout
+
+
+def test_every_step_on_a_gpu_is_a_command_that_parses(tmp_path):
+    (tmp_path / "MNIST" / "raw").mkdir(parents=True)
+    lines = on_a_gpu(tmp_path, "--dry-run", DATA=str(tmp_path)).splitlines()
+    assert lines[0].startswith("tests, at most ") and "tests/test_cuda.py" in lines[0] and len(lines) == 9
+    for line in lines[1:]:
+        file, *rest = shlex.split(line.partition(": python ")[2])
+        args = tyro.cli(load_script(Path(file).stem).Args, args=rest)
+        assert args.device == "cuda" and not {*getattr(args, "suites", ())} - {*SUITES}
+        assert not {*getattr(args, "algos", ())} - {*ALGOS}
+    assert [*tmp_path.iterdir()] == [tmp_path / "MNIST"]
+    (said, *_) = on_a_gpu(tmp_path, "--dry-run", DATA=str(tmp_path / "none")).splitlines()
+    assert said == f"missing: {tmp_path}/none/MNIST/raw; skipped without it: pacgan-stacked dual-d-ablations"
+
+
+def test_steps_on_a_gpu_are_done_once_and_stopped_when_their_time_is_over(tmp_path):
+    steps, out = tmp_path / "steps", tmp_path / "gpu-a-fake-gpu"
+    slow = "slow|%d||-c __import__('time').sleep(%d)\n"
+    steps.write_text(
+        "good|60|json|-c print(6*7)\n" + slow % (1, 1000) + "bad|60||-c nonsense\nlacks|60|no_such|\nlast|60||-c 0\n"
+    )
+    said = on_a_gpu(tmp_path, STEPS=str(steps))
+    assert said.startswith("missing: no_such; skipped without it: lacks\ngood: ended with status 0 after ")
+    assert sorted(file.name for file in out.iterdir()) == ["bad.txt", "good.txt", "last.txt", "slow.stopped.txt"]
+    assert (out / "good.txt").read_text().splitlines()[0] == "python -c print(6*7)"
+    assert "A (fake) GPU" in (out / "good.txt").read_text() and "\n42\n" in (out / "good.txt").read_text()
+    assert "NameError" in (out / "bad.txt").read_text() and "status 1 after" in (out / "bad.txt").read_text()
+
+    steps.write_text(slow % (60, 0) + "good|60||-c nonsense\nnew|60||-c 0\n")  # what is done is not done again
+    assert "no time is left" in on_a_gpu(tmp_path, STEPS=str(steps), MINUTES="0")
+    said = on_a_gpu(tmp_path, "--dry-run", STEPS=str(steps)).splitlines()
+    assert [line.split(",")[0] for line in said] == ["new", "slow"]  # what was stopped comes last
+    assert len(on_a_gpu(tmp_path, STEPS=str(steps)).splitlines()) == 2
+    assert sorted(file.stem for file in out.iterdir()) == ["bad", "good", "last", "new", "slow"]
+    assert on_a_gpu(tmp_path, STEPS=str(steps)) == ""
+    assert "no GPU" in on_a_gpu(tmp_path, DEVICE="")

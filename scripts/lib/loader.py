@@ -11,6 +11,7 @@ if __name__ == "__main__":
     print("this is a library; the command that measures its cost is: python scripts/speed.py ablation", file=sys.stderr)
     raise SystemExit(2)
 
+from common.args import RunError
 from common.data import Images
 
 
@@ -36,6 +37,8 @@ class Loader:
 
     def sample(self, n: int) -> Tensor:
         """The next batch [n, *shape] of a pass through all samples, on the device of the data."""
+        if n > len(self):  # else there would be no batch, and no end of passes
+            raise RunError(f"a batch of {n} is larger than the {len(self)} samples of a DataLoader's pass")
         if n not in self.batches:
             loader = torch.utils.data.DataLoader(self, batch_size=n, shuffle=True, drop_last=True)
             self.batches[n] = itertools.chain.from_iterable(itertools.repeat(loader))

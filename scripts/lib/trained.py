@@ -8,7 +8,6 @@ run.G is the generator itself, an nn.Module in eval mode, and run.latents(n, see
 
 import hashlib
 import importlib
-import io
 import sys
 from pathlib import Path
 
@@ -23,7 +22,7 @@ if __name__ == "__main__":
 from common.args import RunError
 from common.device import pick_device
 from common.draw import as_bytes
-from common.run import read_json
+from common.run import read_checkpoint, read_json
 
 
 def fingerprint(*parts: bytes | str) -> str:
@@ -46,7 +45,7 @@ class Trained:
         self.config = read_json(Path(folder) / "config.json")
         try:
             content = (Path(folder) / "checkpoint.pt").read_bytes()
-            saved = torch.load(io.BytesIO(content), map_location=self.device, weights_only=True)
+            saved = read_checkpoint(content, self.device)
             args, weights = self.config["args"], saved["state"]["G"]
             self.algo, self.step = saved["algo"], saved["step"]
             self.dataset = self.config.get("data", args["dataset"])  # "own" after train(args, data)
