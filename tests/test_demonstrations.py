@@ -6,9 +6,11 @@ import pytest
 import torch
 from scipy import stats
 
+from algos import dragan, feature_matching, gan, nsgan
+from common.data import load_data
 from common.metrics import wasserstein
 from scripts.lib.stage import STEP, X, js, normal, w1
-from scripts.pathologies import optimal_transport
+from scripts.pathologies import errors_in_print, optimal_transport
 
 
 def float64(*values):
@@ -101,3 +103,76 @@ def test_w1_is_continuous_where_js_jumps():
     for theta, q in at.items():
         assert w1(at[0.0], q, STEP).item() == pytest.approx(theta)
         assert js(at[0.0], q).item() == pytest.approx(math.log(2) if theta else 0)
+
+
+# errors-in-print
+
+
+def test_rings_of_linspace_have_one_mode_less():
+    """linspace(0, 2 pi, n) has both ends: n - 1 places, at one of them two modes. The ring of algos/ has eight."""
+    for n in (5, 8, 9):
+        modes = errors_in_print.ring_of(n)
+        assert len(modes) == n and errors_in_print.distinct(modes) == n - 1
+        torch.testing.assert_close(modes[0], modes[-1])
+    assert errors_in_print.distinct(load_data("ring").modes) == 8
+
+
+def test_the_sign_in_the_notes_on_maximum_likelihood():
+    """E_q (p / q) grad log q = p - q in the logits of q, which is minus the gradient q - p of KL(p, q)."""
+    wanted, printed, mle = errors_in_print.likelihood_gradients(400_000)
+    q = torch.softmax(errors_in_print.THETA5, 0)
+    torch.testing.assert_close(wanted, q - errors_in_print.P5)
+    torch.testing.assert_close(mle, wanted)
+    torch.testing.assert_close(printed, -wanted, atol=0.01, rtol=0)  # of samples: sd at most 0.002
+
+
+def test_one_sided_noise_of_the_dragan_notebook():
+    """alpha 0.5 U has the mean 1/8 and the variance 1/36 - 1/64, and is never negative; dragan.py's is centred."""
+    torch.manual_seed(0)
+    x = 3 * torch.randn(200_000, 1)
+    noise = errors_in_print.one_sided_noise(x) / 3
+    assert noise.min() >= 0 and noise.mean().item() == pytest.approx(1 / 8, rel=0.01)
+    assert noise.std().item() == pytest.approx((1 / 36 - 1 / 64) ** 0.5, rel=0.02)
+    centred = dragan.perturb(x, 0.04) - x
+    assert abs(centred.mean().item()) < 0.003 and centred.std().item() == pytest.approx(0.2, rel=0.02)
+
+
+def test_weights_clipped_before_the_step_exceed_c():
+    """By at most one RMSProp step, which is 10 lr at first: 0.05 c here."""
+    assert errors_in_print.largest_weight(False) == pytest.approx(1)
+    assert 1.002 < errors_in_print.largest_weight(True) < 1.06
+    assert errors_in_print.largest_weight(True, steps=1) == pytest.approx(1.05, abs=0.001)
+
+
+def test_factors_of_two_in_r1():
+    """gamma / 2 psi^2 has the slope gamma psi. Without the 1/2, or with half of the loss, it is twice that."""
+    assert errors_in_print.pull(lambda square: 10 / 2 * square) == pytest.approx(1)
+    assert errors_in_print.pull(lambda square: 10 * square) == pytest.approx(2)
+    assert errors_in_print.pull(lambda square: 10 / 2 * square, 0.5) == pytest.approx(2)
+
+
+def test_the_published_cramer_critic_can_see_nothing():
+    """2 E |x - g| - E |x - x'| - E |g - g'| = 2 - 1 - 0 for x = +-1 and g = 0, where the published gap is 0."""
+    assert errors_in_print.cramer_gap(0) == 0
+    assert errors_in_print.cramer_gap(1) == pytest.approx(1, abs=1e-5)
+
+
+def test_slopes_of_losses_in_print():
+    """sigmoid(-10) and 1 - sigmoid(-10); |.| has a slope of one size, the square one that shrinks with the gap."""
+    for module, slope in ((gan, 1 / (1 + math.exp(10))), (nsgan, 1 / (1 + math.exp(-10)))):
+        assert errors_in_print.slope_at(module.generator_loss, -10.0) == pytest.approx(slope, rel=1e-9)
+    assert errors_in_print.nearer(lambda a, b: (a - b).abs().mean()) == pytest.approx(1)
+    assert errors_in_print.nearer(feature_matching.generator_loss) == pytest.approx(0.1)
+
+
+def test_checks_of_the_page():
+    """Each deviation shows: the number there is far from the right one, where there is a right one."""
+    rows = errors_in_print.checks()
+    assert len(rows) == 16 and all(len(row) == 5 for row in rows)
+    for where, _, check, there, right in rows:
+        assert right == "" or abs(there - right) > 0.015, f"{where}: {check}"
+    printed = {row[2]: row[3] for row in rows}
+    assert printed["scores that differ from the README's"] == 0
+    assert printed["the lower score, above the mean of the new GAN"] == pytest.approx(0.03)
+    assert printed["V, all logits -100; maximin, all 0"] == pytest.approx(-100)
+    assert printed["abs(average) after 10,000 steps; falling rate"] > 1e18  # grows as (1 + lr^2)^(t / 2) / t
