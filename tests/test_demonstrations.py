@@ -6,11 +6,12 @@ import pytest
 import torch
 from scipy import stats
 
-from algos import dragan, feature_matching, gan, nsgan
+from algos import dragan, dual_d_selu, feature_matching, gan, nsgan
 from common.data import load_data
 from common.metrics import wasserstein
-from scripts.lib.stage import STEP, X, js, normal, w1
-from scripts.pathologies import errors_in_print, optimal_transport
+from scripts.lib.exact import random_pair
+from scripts.lib.stage import STEP, X, each, js, normal, w1
+from scripts.pathologies import errors_in_print, loss_theorems, optimal_transport
 
 
 def float64(*values):
@@ -176,3 +177,63 @@ def test_checks_of_the_page():
     assert printed["the lower score, above the mean of the new GAN"] == pytest.approx(0.03)
     assert printed["V, all logits -100; maximin, all 0"] == pytest.approx(-100)
     assert printed["abs(average) after 10,000 steps; falling rate"] > 1e18  # grows as (1 + lr^2)^(t / 2) / t
+
+
+# loss-theorems
+
+
+def test_theorems_of_the_dual_discriminator():
+    found = dict(loss_theorems.theorems(300))
+    for statement, number in found.items():
+        if statement.endswith("error") and "too" not in statement:
+            assert abs(number) < 1e-13, statement
+    assert found["proposition 1, D1* = p / (p + q): slope of V in D1 there"] < 1e-9
+    assert found["theorem 2: J of equation 6 at q = p, -4 log 2 = -2.7726"] == pytest.approx(-4 * math.log(2))
+    assert found["theorem 3: J at q = p, -2 log 2 = -1.3863"] == pytest.approx(-2 * math.log(2))
+    assert found["... -log D2 at the data, too: error"] > 1 and found["... -log D2 at the data, too"] == 0
+    (own,) = (number for statement, number in found.items() if "D1's own" in statement)
+    assert own == pytest.approx(4 * math.log(10))  # 0.4 log 1e10: without end as D1 goes to 0
+    (moved,) = (number for statement, number in found.items() if "if D moves with G" in statement)
+    assert moved == pytest.approx(0.5, abs=0.05)  # near q = p: KL is r^2 / 2, and 2 E_p log D1* adds r^2 / 4
+
+
+def test_equations_are_those_of_the_losses_of_dual_d_selu():
+    """J of equation 6 is minus what D1 and D2 minimise; G's terms of equation 5 are dual_d_selu.py's generator_loss."""
+    for seed in range(20):
+        p, theta = random_pair(seed)
+        q = torch.softmax(theta.detach(), 0)
+        d, nothing = (p / q).log(), torch.zeros_like(p)
+        real, fake = each(nsgan.discriminator_loss, d, nothing), each(nsgan.discriminator_loss, nothing, d)
+        swapped = each(nsgan.discriminator_loss, -d, nothing), each(nsgan.discriminator_loss, nothing, -d)
+        minimised = p @ real + q @ fake + q @ swapped[0] + p @ swapped[1] - 4 * math.log(2)  # a logit of 0 adds log 2
+        assert loss_theorems.equation_6(p, q).item() == pytest.approx(-minimised.item())
+        of_g = q @ each(dual_d_selu.generator_loss, d, -d)
+        d1 = p / (p + q)
+        assert loss_theorems.equation_5(p, q).item() == pytest.approx((2 * p @ d1.log() + of_g).item())
+
+
+def test_all_three_are_least_where_q_is_p():
+    for seed in range(20):
+        p, theta = random_pair(seed)
+        for function in (loss_theorems.equation_6, loss_theorems.equation_5, loss_theorems.equation_10):
+            assert function(p, torch.softmax(theta.detach(), 0)) > function(p, p) - 1e-12
+
+
+def test_findings():
+    identity, coding, ratio, zero_one, ratio01, dual, answered = (found for _, found in loss_theorems.findings(300))
+    assert identity < 1e-13 and dual < 1e-13 and answered < 1e-9
+    assert abs(coding) < 0.4 and ratio < 0.02
+    assert zero_one > 0.999 and ratio01 == pytest.approx(0.25, rel=0.01)
+
+
+def test_the_chi_square_of_least_squares():
+    """sum p (D* - 0)^2 + q (D* - 0)^2 with D* = (p - q) / (p + q): Pearson's chi-square of p + q from 2 q."""
+    for seed in range(20):
+        p, theta = random_pair(seed)
+        q = torch.softmax(theta.detach(), 0)
+        best, value = (p - q) / (p + q), loss_theorems.chi_square(p, q).item()
+        assert value == pytest.approx(((p + q) @ best**2).item())
+        assert 2 * js(p, q).item() / math.log(2) <= value + 1e-12 <= 4 * js(p, q).item() + 2e-12  # Topsoe 2000
+    far, close = (loss_theorems.cosines_near(loss_theorems.ZERO_ONE, eps, 20) for eps in (1.0, 0.01))
+    assert min(close) > 0.999 and sum(far) / 20 > 0.8
+    assert min(loss_theorems.cosines_near(loss_theorems.CODING, 0.01, 20)) < -0.5
