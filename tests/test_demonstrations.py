@@ -1,5 +1,6 @@
 """More demonstrations against theory: transport, what is wrong in print, theorems of two discriminators, packs."""
 
+import itertools
 import math
 
 import pytest
@@ -11,7 +12,7 @@ from common.data import load_data
 from common.metrics import wasserstein
 from scripts.lib.exact import random_pair
 from scripts.lib.stage import STEP, X, each, js, normal, w1
-from scripts.pathologies import errors_in_print, loss_theorems, optimal_transport
+from scripts.pathologies import divergences, errors_in_print, loss_theorems, minimax_or_maximin, optimal_transport
 
 
 def float64(*values):
@@ -20,6 +21,47 @@ def float64(*values):
 
 def points(n, d, seed):
     return torch.randn(n, d, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+# divergences
+
+
+def test_charges_at_each_point_add_up_to_the_divergences():
+    p, q = normal(0.0), normal(2.0)
+    inner = (X > -12) & (X < 14)  # beyond these p or q is 0 in float64
+    for name, charge in divergences.INTEGRANDS.items():
+        value = divergences.DIVERGENCES[name][0](p, q).item()
+        assert charge(p, q)[inner].sum().item() == pytest.approx(value, rel=1e-6) and value > 0.3
+
+
+def test_kl_charges_nothing_where_p_is_zero_and_js_half_of_log_2():
+    """x log(x / y) goes to 0 with x. The limit of JS is q log(2) / 2, and it is never below 0, unlike a KL's charge."""
+    q = float64(0.25)
+    for p in (1e-3, 1e-6, 1e-9):
+        charge = {name: integrand(float64(p), q).item() for name, integrand in divergences.INTEGRANDS.items()}
+        assert -p * math.log(1 / p) < charge["KL(p, q)"] < 0
+        assert charge["KL(q, p)"] == pytest.approx(0.25 * math.log(0.25 / p))  # without a bound
+        assert charge["JS"] == pytest.approx(0.125 * math.log(2), abs=10 * p)
+    pairs = torch.rand(2, 1000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert divergences.INTEGRANDS["JS"](*pairs).min() >= -1e-15
+    assert (pairs[0] + pairs[1]) @ torch.ones(1000).double() * math.log(2) / 2 > divergences.INTEGRANDS["JS"](
+        *pairs
+    ).sum()
+
+
+# minimax-or-maximin
+
+
+def test_min_over_d_of_max_over_g_has_no_bound():
+    """V is -t - 2 log(1 + e^-t) if all logits are t or -t. In the end it falls by 0.1 / 3 a round, the rate times p."""
+    for t in (1.0, 10.0, 100.0):
+        for sign, q in itertools.product((-1, 1), (minimax_or_maximin.P3, float64(1, 0, 0))):
+            found = minimax_or_maximin.value(torch.full_like(q, sign * t), q).item()
+            assert found == pytest.approx(-t - 2 * math.log1p(math.exp(-t)))
+    ends = [minimax_or_maximin.order_of_play(1, 0, rounds, up=-1)[2] for rounds in (800, 1200)]
+    assert ends[0] < -8 and (ends[1] - ends[0]) / 400 == pytest.approx(-0.1 / 3, rel=0.02)
+    path = minimax_or_maximin.order_of_play(1, 0, 400, up=-1)[0]
+    assert all(minimax_or_maximin.effective_modes(q) == 1 for q in path[1:])
 
 
 # optimal-transport
