@@ -5,14 +5,23 @@ import math
 
 import pytest
 import torch
+from conftest import ROOT
+from matplotlib.figure import Figure
 from scipy import stats
 
-from algos import dragan, dual_d_selu, feature_matching, gan, nsgan
+from algos import dragan, dual_d_selu, feature_matching, gan, nsgan, pacgan
 from common.data import load_data
-from common.metrics import wasserstein
+from common.metrics import mode_statistics, wasserstein
 from scripts.lib.exact import random_pair
-from scripts.lib.stage import STEP, X, each, js, normal, w1
-from scripts.pathologies import divergences, errors_in_print, loss_theorems, minimax_or_maximin, optimal_transport
+from scripts.lib.stage import GREEN, RED, STEP, X, each, js, normal, w1
+from scripts.pathologies import (
+    divergences,
+    errors_in_print,
+    loss_theorems,
+    minimax_or_maximin,
+    optimal_transport,
+    packing_figure,
+)
 
 
 def float64(*values):
@@ -279,3 +288,40 @@ def test_the_chi_square_of_least_squares():
     far, close = (loss_theorems.cosines_near(loss_theorems.ZERO_ONE, eps, 20) for eps in (1.0, 0.01))
     assert min(close) > 0.999 and sum(far) / 20 > 0.8
     assert min(loss_theorems.cosines_near(loss_theorems.CODING, 0.01, 20)) < -0.5
+
+
+# packing-figure
+
+
+def test_runs_are_those_of_the_files():
+    """The samples are those that train() measured: the same statistics, from the same 2,500 latents or others."""
+    for module in (nsgan, pacgan):
+        x, result = packing_figure.run(module, 3, steps=30)
+        assert x.shape == (2500, 2) and result["step"] == 30
+        found = mode_statistics(x, load_data("grid").modes, 0.05)
+        assert found["js"] == pytest.approx(result["js"], abs=0.05)
+        again, _ = packing_figure.run(module, 3, steps=30)
+        assert torch.equal(x, again)
+
+
+def test_green_circles_are_covered_modes():
+    """Of 25 modes one has all samples but a few: 10 of 2,500 are a tenth of the fair share, 9 are not."""
+    modes, figure = load_data("grid").modes, Figure()
+    for few, covered in ((10, 2), (9, 1)):
+        x = torch.cat([modes[:1].expand(2500 - few, 2), modes[7:8].expand(few, 2)])
+        axes = figure.subplots()
+        packing_figure.draw(axes, x, "")
+        _, green, red = axes.lines
+        assert (len(green.get_xdata()), len(red.get_xdata())) == (covered, 25 - covered)
+        assert green.get_color() == GREEN and red.get_color() == RED
+
+
+def test_packs_of_two_keep_more_modes_in_the_committed_runs():
+    page = (ROOT / "results" / "pathologies" / "packing-figure.md").read_text()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| ")]
+    found = {(name, seed): [float(x) for x in numbers] for name, seed, *numbers in rows[1:]}
+    one, two = packing_figure.FILES
+    for seed in map(str, packing_figure.SEEDS):
+        (coverage, sharp, js, w1_), (coverage2, sharp2, js2, w12) = found[one, seed], found[two, seed]
+        assert coverage2 > coverage and js2 < js and w12 < w1_
+        assert min(sharp, sharp2) > 0.3  # of uniform noise 0.03: no coverage by blur alone

@@ -176,7 +176,7 @@ def errors_in_print(figure: Figure) -> list[str]:
     )
     looks = (("grad KL", GREY, -0.25), ("p / q", RED, 0.25), ("-p / q", GREEN, 0))
     for gradient, (label, colour, shift) in zip(likelihood_gradients(), looks, strict=True):
-        sign.bar(torch.arange(5) + shift, gradient, 0.25, color=colour, label=label)
+        sign.bar((torch.arange(5) + shift).numpy(), gradient.numpy(), 0.25, color=colour, label=label)
     sign.set(xlabel="logit of q", title="the sign in the notes on MLE", ylim=(-0.35, 0.6))
     sign.legend(loc="upper right")
     for name, (rule, colour) in RULES.items():
