@@ -2,7 +2,7 @@
 
 A demonstration draws on an empty figure and returns the lines of its tables. The docstring of its file is the text of
 its page. The losses, penalties and networks are imported from algos/. All is exact (float64) but what is trained:
-vanishing-gradient, collapse-to-a-point and the dots of packing.
+vanishing-gradient, collapse-to-a-point, the dots of packing, packing-figure and the critics of optimal-transport.
 """
 
 import math

@@ -9,6 +9,8 @@ the generator.
 Gradient steps do not say which order they follow. Here they settle at q = p, but the more often G moves, the more often
 its main mode jumps on the way. The G that always gives its best reply never settles: it has one mode at any time, and
 all of them only on average.
+Some notes print the maximin order as min_D max_G V. The last row is this game. G draws the mode that D likes least, and
+D calls the data fake, or samples real. Nothing stops D, so V falls without end, and the game has no value.
 """
 
 import math
@@ -39,11 +41,12 @@ def effective_modes(q: Tensor) -> float:
     return torch.special.entr(q).sum().exp().item()
 
 
-def order_of_play(d_steps: int, g_steps: int, rounds: int) -> tuple[Tensor, Tensor, float]:
+def order_of_play(d_steps: int, g_steps: int, rounds: int, up: int = 1) -> tuple[Tensor, Tensor, float]:
     """G's probabilities after each round, and their mean, [rounds + 1, 3] each; and V at the end.
 
     A round is d_steps of gradient ascent on V for D's logits, then g_steps of descent for G's logits theta, of
-    rate 0.1. 0 for one of them stands for infinitely many: the best reply, in closed form.
+    rate 0.1. 0 for one of them stands for infinitely many: the best reply, in closed form. With up = -1 D descends and
+    G climbs, min_D max_G V; D then has no best reply.
     """
     d = torch.zeros(3, dtype=torch.float64, requires_grad=True)
     theta = torch.tensor([2.0, 0.5, 0.0], dtype=torch.float64, requires_grad=True)
@@ -51,14 +54,14 @@ def order_of_play(d_steps: int, g_steps: int, rounds: int) -> tuple[Tensor, Tens
     for _ in range(rounds):
         for _ in range(d_steps):
             (slope,) = torch.autograd.grad(value(d, q.detach()), d)
-            d = (d + 0.1 * slope).detach().requires_grad_()
+            d = (d + up * 0.1 * slope).detach().requires_grad_()
         if not d_steps:
             d = (P3 / q).log().detach()  # D* = p_data / (p_data + p_g)
         for _ in range(g_steps):
             (slope,) = torch.autograd.grad(value(d.detach(), torch.softmax(theta, 0)), theta)
-            theta = (theta - 0.1 * slope).detach().requires_grad_()
+            theta = (theta - up * 0.1 * slope).detach().requires_grad_()
         q = (
-            torch.softmax(theta, 0) if g_steps else nn.functional.one_hot(d.argmax(), 3).double()
+            torch.softmax(theta, 0) if g_steps else nn.functional.one_hot((up * d).argmax(), 3).double()
         )  # all on D's favourite
         path.append(q.detach())
     path = torch.stack(path)
@@ -77,11 +80,17 @@ def minimax_or_maximin(figure: Figure) -> list[str]:
     rounds, rows = 400, []
     orders = [("minimax: 1 step of G, D's best reply", 0, 1, RED), ("5 steps of D, 1 of G", 5, 1, ORANGE)]
     orders += [("1 step of D, 1 of G", 1, 1, GREY), ("1 step of D, 20 of G", 1, 20, SKY)]
-    for name, d_steps, g_steps, colour in [*orders, ("maximin: 1 step of D, G's best reply", 1, 0, "black")]:
-        path, mean, end = order_of_play(d_steps, g_steps, rounds)
-        triangle.plot(*(path @ corners).T, "-" if g_steps else "o", color=colour, linewidth=1.5)
+    orders += [
+        ("maximin: 1 step of D, G's best reply", 1, 0, "black"),
+        ("min_D max_G: 1 step of D, G's best reply", 1, 0, None),
+    ]
+    for name, d_steps, g_steps, colour in orders:
+        path, mean, end = order_of_play(d_steps, g_steps, rounds, up=1 if colour else -1)
+        if colour:
+            triangle.plot(*(path @ corners).T, "-" if g_steps else "o", color=colour, linewidth=1.5)
         effective = [effective_modes(q) for q in path]
-        modes.plot(effective, color=colour, label=name)
+        if colour:
+            modes.plot(effective, color=colour, label=name)
         jumps = (path.argmax(1)[1:] != path.argmax(1)[:-1]).sum().item()
         rows.append([name, jumps, effective[-1], effective_modes(mean[-1]), f"{end:.3f}"])
     triangle.plot(*(P3 @ corners), "k+", markersize=12)
