@@ -29,6 +29,7 @@ from scripts.pathologies import (
     oscillation,
     packing,
     regret,
+    selu,
     vanishing_gradient,
 )
 
@@ -130,6 +131,57 @@ def test_only_the_minimax_gradient_vanishes_as_the_discriminator_learns():
     for name, low, high in [("non-saturating", 2, 30), ("least squares", 0.1, 2), *held]:
         assert low < norms[name][1] < high, name
     assert 0.03 < norms["minimax, noise on D's inputs"][1] < 1
+
+
+# selu
+
+
+def test_the_units_are_all_that_differs():
+    torch.manual_seed(3)
+    x, starts = torch.randn(50, 2), []
+    for name in selu.UNITS:
+        torch.manual_seed(4)
+        D = selu.discriminator(name)
+        starts.append(torch.cat([p.flatten() for p in D.parameters()]))
+        kinds = {type(layer) for layer in D.modules() if not isinstance(layer, torch.nn.Linear | torch.nn.Sequential)}
+        assert kinds == {type(D), type(selu.UNITS[name][0])}
+        assert D(x).shape == (50,)
+    assert all(torch.equal(starts[0], start) for start in starts)
+
+
+def test_fixed_point_of_selu():
+    """Mean 0 and variance 1 by adaptive quadrature and by `moments`; layers lead there with SELU only."""
+    unit = selu.UNITS["SELU"][0]
+    for power, moment in ((1, 0), (2, 1)):
+        f = lambda x, power=power: unit(float64(x)).item() ** power * stats.norm.pdf(x)  # noqa: E731
+        assert integrate.quad(f, -12, 0)[0] + integrate.quad(f, 0, 12)[0] == pytest.approx(moment, abs=1e-6)
+    assert selu.moments(unit, 1.0) == pytest.approx((0, 1), abs=1e-5)
+    for start in (0.25, 4.0):
+        assert selu.through_layers(unit, start, 30)[-1] == pytest.approx(1, abs=5e-3)
+        for name, factor in (("ReLU", 0.5), ("leaky ReLU", 0.52)):
+            assert selu.through_layers(selu.UNITS[name][0], start, 5)[-1] == pytest.approx(start * factor**5)
+        assert selu.through_layers(selu.UNITS["tanh"][0], start, 30)[-1] < 0.03
+
+
+def test_wide_layers_have_the_moments_of_the_theory():
+    """Three layers of 2,000 units after inputs of E x^2 = 4, with the start of dual_d_selu.py."""
+    torch.manual_seed(0)
+    x = 2 * torch.randn(200, 2000)
+    for second in selu.through_layers(selu.UNITS["SELU"][0], 4.0, 3)[1:]:
+        x = selu.UNITS["SELU"][0](x @ torch.randn(2000, 2000) / 2000**0.5)
+        assert x.square().mean().item() == pytest.approx(second, rel=0.05)
+
+
+def test_the_gradient_vanishes_with_every_unit():
+    """Measured at 5 and 400 updates, seed 1: 0.02 to 0.1, then 4e-4 to 3e-3."""
+    for name in selu.UNITS:
+        early, late = selu.learning(name, 1, [5, 400])
+        assert late[0] < early[0] / 8 and late[2] == 1 and late[1] < 0.01 < 0.2 < early[1], name
+    torch.manual_seed(0)  # the reason: the slope of softplus(D) is s(D) times that of D
+    x = torch.randn(20, 2, requires_grad=True)
+    d = selu.discriminator("SELU")(x) - 9
+    loss, plain = (torch.autograd.grad(y.sum(), x, retain_graph=True)[0] for y in (-nsgan.F.softplus(d), d))
+    torch.testing.assert_close(loss, -torch.sigmoid(d)[:, None] * plain)
 
 
 # oscillation
