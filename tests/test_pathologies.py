@@ -25,10 +25,13 @@ from scripts.pathologies import (
     divergences,
     errors_in_print,
     exact_losses,
+    local_equilibrium,
     loss_theorems,
     minimax_or_maximin,
     oscillation,
     packing,
+    regret,
+    selu,
     vanishing_gradient,
 )
 
@@ -132,6 +135,57 @@ def test_only_the_minimax_gradient_vanishes_as_the_discriminator_learns():
     assert 0.03 < norms["minimax, noise on D's inputs"][1] < 1
 
 
+# selu
+
+
+def test_the_units_are_all_that_differs():
+    torch.manual_seed(3)
+    x, starts = torch.randn(50, 2), []
+    for name in selu.UNITS:
+        torch.manual_seed(4)
+        D = selu.discriminator(name)
+        starts.append(torch.cat([p.flatten() for p in D.parameters()]))
+        kinds = {type(layer) for layer in D.modules() if not isinstance(layer, torch.nn.Linear | torch.nn.Sequential)}
+        assert kinds == {type(D), type(selu.UNITS[name][0])}
+        assert D(x).shape == (50,)
+    assert all(torch.equal(starts[0], start) for start in starts)
+
+
+def test_fixed_point_of_selu():
+    """Mean 0 and variance 1 by adaptive quadrature and by `moments`; layers lead there with SELU only."""
+    unit = selu.UNITS["SELU"][0]
+    for power, moment in ((1, 0), (2, 1)):
+        f = lambda x, power=power: unit(float64(x)).item() ** power * stats.norm.pdf(x)  # noqa: E731
+        assert integrate.quad(f, -12, 0)[0] + integrate.quad(f, 0, 12)[0] == pytest.approx(moment, abs=1e-6)
+    assert selu.moments(unit, 1.0) == pytest.approx((0, 1), abs=1e-5)
+    for start in (0.25, 4.0):
+        assert selu.through_layers(unit, start, 30)[-1] == pytest.approx(1, abs=5e-3)
+        for name, factor in (("ReLU", 0.5), ("leaky ReLU", 0.52)):
+            assert selu.through_layers(selu.UNITS[name][0], start, 5)[-1] == pytest.approx(start * factor**5)
+        assert selu.through_layers(selu.UNITS["tanh"][0], start, 30)[-1] < 0.03
+
+
+def test_wide_layers_have_the_moments_of_the_theory():
+    """Three layers of 2,000 units after inputs of E x^2 = 4, with the start of dual_d_selu.py."""
+    torch.manual_seed(0)
+    x = 2 * torch.randn(200, 2000)
+    for second in selu.through_layers(selu.UNITS["SELU"][0], 4.0, 3)[1:]:
+        x = selu.UNITS["SELU"][0](x @ torch.randn(2000, 2000) / 2000**0.5)
+        assert x.square().mean().item() == pytest.approx(second, rel=0.05)
+
+
+def test_the_gradient_vanishes_with_every_unit():
+    """Measured at 5 and 400 updates, seed 1: 0.02 to 0.1, then 4e-4 to 3e-3."""
+    for name in selu.UNITS:
+        early, late = selu.learning(name, 1, [5, 400])
+        assert late[0] < early[0] / 8 and late[2] == 1 and late[1] < 0.01 < 0.2 < early[1], name
+    torch.manual_seed(0)  # the reason: the slope of softplus(D) is s(D) times that of D
+    x = torch.randn(20, 2, requires_grad=True)
+    d = selu.discriminator("SELU")(x) - 9
+    loss, plain = (torch.autograd.grad(y.sum(), x, retain_graph=True)[0] for y in (-nsgan.F.softplus(d), d))
+    torch.testing.assert_close(loss, -torch.sigmoid(d)[:, None] * plain)
+
+
 # oscillation
 
 
@@ -184,6 +238,107 @@ def test_averaging_finds_the_equilibrium_only_if_rates_fall_as_the_root_or_steps
         oscillation.play(oscillation.falling(oscillation.simultaneous), 10_000)[-1].norm() > 2**0.5
     )  # though the points leave
     assert mean(oscillation.alternating)[10_000] < 5e-3
+
+
+# regret
+
+
+def moves(game, how, rounds):
+    """x, y, the averages of both and the regrets of both, [rounds] each."""
+    x, y = regret.play(game, regret.METHODS[how][0], rounds)
+    means = [z.cumsum(0) / torch.arange(1, rounds + 1) for z in (x, y)]
+    return x, y, *means, *regret.regrets(game, x, y)
+
+
+def test_games_have_their_values():
+    """max min V = min max V = V*, over a grid of moves; the matrix game is x^T A y."""
+    for game in regret.GAMES.values():
+        grid = torch.linspace(game.low, game.high, 1001, dtype=torch.float64)
+        v = game.v(grid[:, None], grid[None])
+        assert v.min(1).values.max().item() == pytest.approx(game.value, abs=1e-9)
+        assert v.max(0).values.min().item() == pytest.approx(game.value, abs=1e-9)
+        torch.testing.assert_close(game.gap(grid[300:301], grid[800:801])[0], v[:, 800].max() - v[300].min())
+    x, y, payoff = 0.3, 0.6, float64([2, -1], [-1, 1])
+    assert regret.MATRIX.v(x, y) == pytest.approx((float64(x, 1 - x) @ payoff @ float64(y, 1 - y)).item())
+    assert regret.MATRIX.gap(float64(0.4), float64(0.4)).item() == pytest.approx(0)
+
+
+def test_averages_are_as_good_as_the_regrets():
+    """(R1 + R2) / T is the averages' duality gap, and the regrets are those against every fixed move of a grid."""
+    for game, how in itertools.product(regret.GAMES.values(), regret.METHODS):
+        x, y, x_mean, y_mean, r1, r2 = moves(game, how, 500)
+        gap = (r1 + r2) / torch.arange(1, 501)
+        torch.testing.assert_close(gap, game.gap(x_mean, y_mean))
+        assert (abs(game.v(x_mean, y_mean) - game.value) <= gap + 1e-12).all()
+        fixed = torch.linspace(game.low, game.high, 21, dtype=torch.float64)[:, None]
+        got = game.v(x, y).sum()
+        assert r1[-1].item() == pytest.approx((game.v(fixed, y).sum(1).max() - got).item(), abs=1e-9)
+        assert r2[-1].item() == pytest.approx((got - game.v(x, fixed).sum(1).min()).item(), abs=1e-9)
+
+
+def test_regret_stays_below_its_bound_or_does_not_vanish():
+    rounds = torch.arange(1, 10_001).double()
+    for game in regret.GAMES.values():
+        *_, r1, r2 = moves(game, "regularised leader, rate / sqrt(t)", 10_000)
+        assert (torch.maximum(r1, r2) <= regret.bound(game, rounds)).all()
+        *_, r1, r2 = moves(game, "regularised leader", 10_000)
+        assert max(r1[-1], r2[-1]) / 10_000 < 0.01
+    for how, least in (("best reply to the last move", 0.45), ("gradient steps", 0.15)):
+        x, y, *_, r1, r2 = moves(regret.MATRIX, how, 10_000)
+        assert least < (r1[-1] + r2[-1]) / 10_000 < 0.51
+    assert regret.MATRIX.gap(x, y)[5000:].mean() > 1  # moves at a constant rate go on circling
+
+
+def test_the_regularised_leader_is_the_best_move_and_lazy_gradient_steps():
+    """It maximises sum V(., y_s) - |. - start|^2 / (2 rate), by brute force; inside the interval it is `gradient`."""
+    for game, how in itertools.product(regret.GAMES.values(), [*regret.METHODS][2:]):
+        x, y = moves(game, how, 300)[:2]
+        grid = torch.linspace(game.low, game.high, 20_001, dtype=torch.float64)
+        for t in (1, 10, 299):  # moves before the one of index t
+            rate = regret.RATE / ((t + 1) ** 0.5 if "sqrt" in how else 1)
+            goal = game.v(grid[:, None], y[None, :t]).sum(1) - (grid - game.start) ** 2 / (2 * rate)
+            assert x[t].item() == pytest.approx(grid[goal.argmax()].item(), abs=1e-4)
+    wide = regret.XY._replace(low=-1e9, high=1e9)
+    lazy, steps = (moves(wide, how, 200)[0] for how in ("regularised leader", "gradient steps"))
+    torch.testing.assert_close(lazy, steps)
+    by_hand = oscillation.play(oscillation.simultaneous, 199)[:, 0] / 2  # it starts at (1, 1), not at (1/2, 1/2)
+    torch.testing.assert_close(steps, by_hand)
+
+
+# local-equilibrium
+
+
+def test_collapse_is_a_local_equilibrium_where_a_and_b_start_at_one_mode():
+    """Its price is JS of (1/2, 1/2) and (1, 0), 3/4 log(4/3); a small step in any direction is worse."""
+    price = 0.75 * math.log(4 / 3)
+    assert js(float64(0.5, 0.5), float64(1, 0)).item() == pytest.approx(price)
+    for start, ends in [((0.5, -0.5), (4, -4)), ((-6, 0.5), (-4, 4)), ((5.5, 2.5), (4, 4)), ((-1, -5), (-4, -4))]:
+        path = local_equilibrium.descend(start)
+        collapsed = ends[0] == ends[1]
+        assert path[-1].tolist() == pytest.approx(ends, abs=0.15)
+        assert local_equilibrium.two_modes(path[-1]).item() == pytest.approx(price if collapsed else 0, abs=1e-4)
+        curves = torch.linalg.eigvalsh(torch.autograd.functional.hessian(local_equilibrium.two_modes, path[-1]))
+        assert curves[0] > 5e-4
+    x = normal(4.0) + normal(-4.0)
+    fisher = ((normal(4.01) - normal(3.99)) / 0.02).square().div(x).nan_to_num().sum() / 8  # JS is chi^2 / 8 nearby
+    assert torch.autograd.functional.hessian(local_equilibrium.two_modes, float64(-4, 4))[0, 0] == pytest.approx(
+        fisher.item(), rel=0.02
+    )
+
+
+def test_js_is_convex_in_the_probabilities_but_not_in_the_places():
+    p, good = (normal(-4.0) + normal(4.0)) / 2, (normal(-4.0) + normal(4.0)) / 2
+    both = [js(p, (1 - w) * normal(4.0) + w * good).item() for w in (0, 0.25, 0.5, 0.75, 1)]
+    assert all(a > b for a, b in itertools.pairwise(both))  # mass can be moved from any start
+    assert local_equilibrium.two_modes(float64(0, 0)) > 0.6  # the mean of two solutions, (4, -4) and (-4, 4)
+
+
+def test_averages_of_weights_are_those_of_a_run_and_sharper():
+    """A short run of r1.py, seed 1: sharp 0.10 to 0.45 at the end, 0.52 and more of the average."""
+    rows = local_equilibrium.averaged(local_equilibrium.r1, 1, 1000, 200)
+    last, ema, mean = zip(*[[s["high_quality"] for s in row] for row in rows], strict=True)
+    assert sum(ema[2:]) > 1.3 * sum(last[2:]) and sum(ema[2:]) > 1.5 * sum(mean[2:])
+    assert all(row[1]["coverage"] == 8 for row in rows[2:])
 
 
 # collapse-to-a-point
@@ -382,7 +537,7 @@ def assert_is_the_committed_page(name, out, printed):
 
 
 @pytest.mark.parametrize(
-    "module", [oscillation, minimax_or_maximin, dirac, exact_losses, loss_theorems, errors_in_print]
+    "module", [oscillation, minimax_or_maximin, dirac, exact_losses, loss_theorems, errors_in_print, regret]
 )
 def test_demonstration_makes_the_committed_numbers_again(module, tmp_path):
     """Those that train nothing, or next to nothing."""
@@ -418,11 +573,11 @@ def test_table_is_markdown():
 
 
 def test_committed_pages_are_of_these_texts_and_the_index_lists_them():
-    """The README of the repository may show some of them, in the same words."""
-    index = (PAGES / "README.md").read_text().splitlines()
-    shown = [line for line in (ROOT / "README.md").read_text().splitlines() if "](results/pathologies/" in line[:60]]
-    rows = set()
-    assert len(NAMES) == 12 and len([*PAGES.iterdir()]) == 25
+    index, listed = (PAGES / "README.md").read_text().splitlines(), []
+    assert {file.name for file in PAGES.iterdir()} == {
+        "README.md",
+        *(f"{name.replace('_', '-')}.{kind}" for name in NAMES for kind in ("md", "png")),
+    }
     for command in NAMES:
         module, name = importlib.import_module(f"scripts.pathologies.{command}"), command.replace("_", "-")
         what, _, text = module.__doc__.strip().partition("\n\n")
@@ -431,8 +586,10 @@ def test_committed_pages_are_of_these_texts_and_the_index_lists_them():
         assert page.endswith(f" |\n\nMade by `python scripts/pathologies/{command}.py`.\n")
         assert (PAGES / f"{name}.png").exists()
         assert f"| [`{name}`]({name}.md) | {what} |" in index
-        rows.add(f"| [`{name}`](results/pathologies/{name}.md) | {what} |")
-    assert len(index) == 7 + len(NAMES) and len(shown) >= 8 and set(shown) <= rows
+        listed.append(f"| [`{name}`](results/pathologies/{name}.md) | {what} |")
+    readme = [line for line in (ROOT / "README.md").read_text().splitlines() if "](results/pathologies/" in line[:60]]
+    assert len(readme) >= 8 and {row for row in readme if row.startswith("| [`")} <= {*listed}
+    assert sum(line.startswith("| [`") for line in index) == len(NAMES)
 
 
 def test_every_header_names_the_demonstrations_that_motivate_its_file():

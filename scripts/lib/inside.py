@@ -2,11 +2,14 @@
 
 import sys
 import tempfile
+from collections.abc import Iterator
 from unittest import mock
 
 if __name__ == "__main__":
     print("this is a library; the command that uses it is: python scripts/speed.py updates", file=sys.stderr)
     raise SystemExit(2)
+
+import torch
 
 from common.device import settings
 from common.run import Run
@@ -37,3 +40,18 @@ def inside(module, data=None, **args) -> dict:
 def settings_of(local: dict):
     """A context: PyTorch's global settings (threads, TF32, deterministic cuDNN) as this run has them in its loop."""
     return settings(local["run"].device, local["run"].points)
+
+
+def updates(local: dict) -> Iterator[int]:
+    """Makes the updates of `inside(...)` as the file's own loop does, the same bit for bit, and yields after each.
+
+    Then local["run"].z [n, z_dim] is the noise of all measurements. What is drawn between two updates changes the run.
+    """
+    args, run = local["args"], local["run"]
+    run.z = torch.randn(2500 if run.points else 1000, args.z_dim, device=run.device)  # as run.steps() does at first
+    with settings_of(local):
+        for step in range(1, args.steps + 1):
+            if args.lr_decay:
+                local["lr"].fill_(args.lr * (1 - (step - 1) / args.steps))
+            local["update"]()
+            yield step
