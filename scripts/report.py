@@ -22,6 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from common.args import RunError
+from scripts.lib import search
 from scripts.lib.claims import CLAIMS, Claim
 from scripts.lib.command import command
 from scripts.lib.headers import ALGOS, INDENT, entries, paper, remedies
@@ -239,22 +240,30 @@ def seeds_of(found: dict[tuple[str, str], list[dict]], data: str) -> str:
     return "-".join(map(str, sorted({len(rows) for (name, _), rows in found.items() if name == data})))
 
 
+def working(algo: str, dataset: str) -> str:
+    """In how many of the settings of the search a file reaches the goal: "3 of 12"."""
+    these = search.searched(results("search"), algo, dataset)
+    return f"{sum(map(search.reached, these))} of {len(these)}" if these else "-"
+
+
 def files_table() -> list[str]:
     """The README's table: each file with its paper, what it remedies, how much of it is new and what it reaches."""
     found = quick_rows([*ALGOS, *CONTROLS])
     n = {data: seeds_of(quick_rows(ALGOS), data) for data in ("ring", "grid")}
     head = ["file and paper", "remedies", "lines changed"]
     head += [f"{data} (n = {n[data]}): modes covered of {MODES[data]}, sharp" for data in ("ring", "grid")]
+    head.append("settings that work: ring, digits")
     cells = []
     for algo in ALGOS:
         text, address = paper(algo)
         cells.append([f"[`{algo}.py`](algos/{algo}.py), [{text}]({address})", remedies(algo), changed_lines(algo)])
         for rows in (found["ring", algo], found["grid", algo]):
             cells[-1].append(f"{cell(rows, 'coverage')}, {average(rows, 'high_quality'):.2f}")
+        cells[-1].append(", ".join(working(algo, data) for data in ("ring", "digits")))
     for control in CONTROLS:
         both = [found[data, control] for data in ("ring", "grid")]
         cells.append(
-            [control, "", "", *(f"{average(r, 'coverage'):.1f}, {average(r, 'high_quality'):.2f}" for r in both)]
+            [control, "", "", *(f"{average(r, 'coverage'):.1f}, {average(r, 'high_quality'):.2f}" for r in both), ""]
         )
     return table(head, cells)
 
