@@ -1,4 +1,4 @@
-"""The search: the same space and seconds for every file, its criterion, and that the settings of digits are its best."""
+"""The search: the same space and seconds for every file, its criterion, and that the rows of digits are its best."""
 
 import shlex
 
