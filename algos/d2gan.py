@@ -7,7 +7,7 @@ Objective   D1 (high = real) minimises -alpha E log D1(x) + E D1(G(z)), D2 (high
             alpha KL(p_data || p_g) + beta KL(p_g || p_data).
 Remedies    Mode collapse. The first KL charges for missing modes, the second for bad samples
             (python scripts/pathologies/divergences.py).
-Changes     Args.alpha, Args.beta, Discriminator, log_softplus, discriminator1_loss, discriminator2_loss,
+Changes     PRESETS, Args.alpha, Args.beta, Discriminator, log_softplus, discriminator1_loss, discriminator2_loss,
             generator_loss, train.networks, train.discriminator, train.generator, train.loop, no discriminator_loss
 Pitfalls    softplus underflows to 0 and its log to -inf below an output of about -100: log_softplus does not. D1 and D2
             are not probabilities: at p_g = p_data they are alpha and beta, and d_loss is alpha (1 - log alpha) +

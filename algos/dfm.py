@@ -9,7 +9,7 @@ Objective   D minimises -E log s(D(x)) - E log(1 - s(D(G(z)))); s is the sigmoid
 Remedies    None: it keeps as few modes as nsgan.py. The paper wants to draw G to all of the data, and not only to where
             D is fooled. But r moves each sample to what is near it: a mode without samples attracts none. As before, a
             missing mode costs little (python scripts/pathologies/exact_losses.py).
-Changes     Args.denoising, Discriminator, denoiser, denoiser_loss, generator_loss, train.networks,
+Changes     PRESETS, Args.denoising, Discriminator, denoiser, denoiser_loss, generator_loss, train.networks,
             train.discriminator, train.generator, train.loop
 Pitfalls    G's gradient goes through f alone, D learns nothing from r, and r sees noise in training only. Noise of sd 1
             has no meaning without a scale of the features: here each sample's have mean 0 and variance 1 (layer norm).

@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -18,10 +19,12 @@ def draw(data, fake: Tensor, title: str, numbers: dict) -> Image.Image:
     """
     if data.shape != (2,):
         channels, size, _ = data.shape
-        tiles = as_bytes(fake[:64]).cpu().view(8, 8, *data.shape)
-        grid = tiles.permute(0, 3, 1, 4, 2).reshape(8 * size, 8 * size, channels)
-        image = Image.fromarray(grid.squeeze(2).numpy())
-        return image.resize((512, 512), Image.Resampling.NEAREST) if size < 64 else image
+        tiles = as_bytes(fake[:64]).cpu()
+        if size < 16:  # small digits fill their tiles, and would run into each other
+            tiles, size = F.pad(tiles, (1, 1, 1, 1), value=64), size + 2
+        grid = tiles.view(8, 8, channels, size, size).permute(0, 3, 1, 4, 2).reshape(8 * size, 8 * size, channels)
+        image, scale = Image.fromarray(grid.squeeze(2).numpy()), max(512 // (8 * size), 1)
+        return image.resize((8 * size * scale, 8 * size * scale), Image.Resampling.NEAREST)
     side, top, fake = 480, 44, fake.cpu()
     modes = getattr(data, "modes", torch.empty(0, 2)).cpu()
     real = torch.empty(0, 2) if len(modes) else fixed_sample(data, len(fake)).cpu()

@@ -66,7 +66,7 @@ def test_the_command_line_gives_what_python_gives(name, data, joined):
     flags = data.draw(values(algo))
     args = parse(algo.Args, words=[*words(flags, algo.Args(), joined)])
     assert args == algo.Args(**flags)
-    row = algo.PRESETS.get(args.dataset, algo.PRESETS["images"])
+    row = algo.PRESETS.get(args.dataset.removeprefix("stacked_"), algo.PRESETS["images"])
     for field in dataclasses.fields(args):
         expected = flags.get(field.name, row.get(field.name, field.default))
         assert getattr(args, field.name) == expected and expected is not algo.PRESET

@@ -26,7 +26,7 @@ from PIL import Image
 from common import data, metrics
 from common.args import RunError, main, parse
 from common.device import settings
-from common.draw import film
+from common.draw import as_bytes, draw, film
 from common.run import Run, short_line
 
 nsgan = ALGOS["nsgan"]
@@ -87,6 +87,10 @@ def test_a_run_on_images_leaves_a_grid(algo, tmp_path, tiny_images, capsys):
     (folder,) = (tmp_path / "out").iterdir()
     picture = Image.open(folder / "samples" / "000002.png")
     assert picture.mode == "RGB" and picture.size == (512, 512)  # 8 x 8 images, enlarged to be seen
+    small = torch.randn(64, 1, 8, 8)
+    tiles = torch.tensor(np.array(draw(SimpleNamespace(shape=(1, 8, 8)), small, "", {}))).view(8, 60, 8, 60)
+    assert tiles[:, 6:54:6, :, 6:54:6].permute(0, 2, 1, 3).reshape(64, 1, 8, 8).equal(as_bytes(small))
+    assert (tiles[:, :6] == 64).all() and (tiles[..., 54:] == 64).all()  # a frame between them
     assert result["swd"] > 0 and "coverage" not in result and not (folder / "training.gif").exists()
     assert json.loads((folder / "config.json").read_text())["shape"] == [3, 16, 16]
     (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("step "))

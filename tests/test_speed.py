@@ -34,7 +34,7 @@ def test_common_way_gives_the_same_losses_and_weights(name, dataset, monkeypatch
     found = []
     changes = [habit for habit in speed.habits(name) if habit != "dataloader"]  # draws other samples
     for change in ([], changes):
-        local = speed.opened(name, change, dataset=dataset, batch_size=16, width=8, seed=5, device="cpu")
+        local = speed.opened(name, change, dataset=dataset, batch_size=16, width=8, seed=5, amp=False, device="cpu")
         for opt in (local["g_opt"], local["d_opt"]):
             if isinstance(opt, torch.optim.Adam):  # else it makes whole steps of rounding errors where a gradient is 0
                 opt.param_groups[0]["eps"] = 1e-5
