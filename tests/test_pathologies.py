@@ -16,7 +16,8 @@ from conftest import ALGOS, FILES, ROOT, script
 from PIL import Image
 from scipy import integrate, stats
 
-from algos import nsgan
+from algos import nsgan, wgan
+from scripts.lib import stage, variants
 from scripts.lib.stage import BLUE, GREEN, RED, js, kl, normal, ring, w1, write
 from scripts.lib.tables import is_number, table
 from scripts.pathologies import (
@@ -25,6 +26,7 @@ from scripts.pathologies import (
     divergences,
     errors_in_print,
     exact_losses,
+    improving_gan_training,
     local_equilibrium,
     loss_theorems,
     minimax_or_maximin,
@@ -440,6 +442,71 @@ def test_wgan_gp_ends_on_a_cycle_or_beside_the_data(monkeypatch):
     assert theta.max().item() == pytest.approx(2 * lam * (1 + k) / (1 - k), rel=0.03)
     monkeypatch.setattr(dirac, "LAMBDA", 1.0)
     assert dirac.flow.__wrapped__("WGAN-GP", 30)[-1].tolist() == pytest.approx([2, 0], abs=1e-3)
+
+
+# improving-gan-training
+
+
+def test_eigenvalues_and_factors_of_the_techniques():
+    at, past = float64(0.3, -0.4), float64(0.1, 0.2)
+    for name, (_, closed, factor, _) in improving_gan_training.TECHNIQUES.items():
+        found, rate = improving_gan_training.eigenvalues(name), improving_gan_training.RATE
+        assert found == pytest.approx(list(closed), abs=1e-6), name
+        in_xy = improving_gan_training.eigenvalues(name, wgan)
+        assert max(abs(1 + rate * value) for value in in_xy) == pytest.approx(factor, abs=1e-6), name
+    plain = improving_gan_training.field("nothing", at, past)
+    torch.testing.assert_close(plain, dirac.field("non-saturating", at))
+    torch.testing.assert_close(improving_gan_training.field("nothing", at, past, wgan), float64(-0.4, -0.3))  # V = xy
+    for name in ("label smoothing", "minibatch discrimination"):
+        torch.testing.assert_close(improving_gan_training.field(name, at, past), plain)
+
+
+def test_noise_is_the_mean_over_its_draws():
+    torch.manual_seed(0)
+    theta, psi = 0.8, -1.5
+    e = torch.randn(2, 400_000, dtype=torch.float64)
+    d_slope = (e[0] * -torch.sigmoid(-psi * e[0]) + (theta + e[1]) * torch.sigmoid(psi * (theta + e[1]))).mean()
+    g_slope = -psi * torch.sigmoid(-psi * (theta + e[1])).mean()
+    found = improving_gan_training.field("noise", float64(theta, psi), float64(0, 0))
+    torch.testing.assert_close(found, -torch.stack([g_slope, d_slope]), atol=0.01, rtol=0)
+
+
+def test_paths_of_the_techniques():
+    """Noise and penalty come in as exp(-t / 4), feature matching stops beside, historical averaging is a power of t."""
+    for name in ("noise", "weight penalty"):
+        distance = improving_gan_training.flow(name, 60).norm(dim=1)
+        assert math.log(distance[600] / distance[200]) / 40 == pytest.approx(-0.25, rel=0.05), name
+    end = improving_gan_training.flow("feature matching", 30)[-1]
+    assert abs(end[0]) < 1e-9 and end[1] > 0.3
+
+
+def test_historical_averaging_comes_in_as_a_power_of_the_time(monkeypatch):
+    """By t^(-1 / (4 c^2 + 1)): the mean m of the past obeys t dm/dt = (2 c - A)^-1 A m, A's eigenvalues are +-i."""
+    for c in (0.25, 1.0):
+        monkeypatch.setattr(improving_gan_training, "PAST", c)
+        distance = improving_gan_training.flow("historical averaging", 119, module=wgan).norm(dim=1)
+        power = math.log(distance[-1] / distance[290]) / math.log(120 / 30)
+        assert power == pytest.approx(-1 / (4 * c**2 + 1), rel=0.1, abs=0.03)
+
+
+def test_best_d_of_smoothing_and_noise_is_where_the_slope_of_ds_loss_is_0():
+    p, q = normal(-1.5, 0.7), normal(1.5, 0.7)
+    smoothing = variants.module_of("runs/nsgan-smoothing.py").discriminator_loss
+    logit = torch.logit(improving_gan_training.best_d("label smoothing", p, q)).requires_grad_()
+    nothing = torch.zeros_like(logit)  # a mean over one output is that output's loss; the other side is constant
+    loss = p @ stage.each(smoothing, logit, nothing) + q @ stage.each(smoothing, nothing, logit)
+    (slope,) = torch.autograd.grad(loss, logit)
+    assert slope.abs().max() < 1e-9
+    wider = 0.7**2 + improving_gan_training.SD**2  # noise adds its variance
+    spread = torch.sigmoid(-3 * stage.X / wider)
+    near = stage.X.abs() < 5
+    torch.testing.assert_close(improving_gan_training.best_d("noise", p, q)[near], spread[near], atol=1e-4, rtol=0)
+
+
+def test_runs_on_the_ring_are_the_committed_ones():
+    seeds = improving_gan_training.on_the_ring("stabilisers with noise")
+    assert len(seeds) == 10 and all(coverage == 8 and 0.4 < sharp < 0.99 for coverage, sharp in seeds)
+    assert len(improving_gan_training.on_the_ring("quick nsgan")) == 10
 
 
 # packing
