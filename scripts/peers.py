@@ -249,7 +249,7 @@ def ours(case: Case, G: nn.Module, D: nn.Module, device: torch.device, changes: 
     """The local variables of our train() with changes of scripts/lib/variants.py, on copies of the peer's networks."""
     channels, size, _ = case.shape
     args |= {"dataset": f"{size}x{size}x{channels}", "batch_size": BATCH, "d_steps": case.d_steps, "graph": True}
-    args = {"amp": False} | args | {"z_dim": case.noise[0], "device": str(device)}
+    args |= {"z_dim": case.noise[0], "device": str(device)}
     with mock.patch("common.run.own_data", lambda data, _: data):  # of any size: only our networks need a power of two
         return opened(case.algo, changes, networks=(Borrowed(G, case.noise), Borrowed(D)), **args)
 

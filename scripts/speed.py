@@ -114,9 +114,10 @@ def changed_module(algo: str, changes: list[str] = (), networks: tuple[nn.Module
 def opened(algo: str, changes: list[str] = (), networks: tuple[nn.Module, nn.Module] | None = None, **args) -> dict:
     """The local variables of such a file's train() when its loop would begin: update, G, D, g_opt, ...
 
-    args: of the file. The data set "32x32" is 10,000 random colour images of this size, "28x28x1" are grey ones.
+    args: of the file, in float32 if amp is not given. The data set "32x32" is 10,000 random colour images of this size,
+    "28x28x1" are grey ones.
     """
-    data = None
+    data, args = None, {"amp": False} | args
     if args["dataset"][0].isdigit():
         size, _, *channels = map(int, args["dataset"].split("x"))
         data = Images(noise(size, *channels), torch.device(args["device"]))
@@ -252,7 +253,7 @@ def floor(local: dict, limit: dict[str, float]) -> dict[str, float]:
 
 
 def settings(dataset: str, batch_size: int, device: torch.device) -> dict:
-    return {"dataset": dataset, "batch_size": batch_size, "device": str(device), "graph": False, "amp": False}
+    return {"dataset": dataset, "batch_size": batch_size, "device": str(device), "graph": False}
 
 
 def compare(algo: str, ways: dict[str, tuple[list[str], dict]], device: torch.device, rounds: int) -> dict:

@@ -366,6 +366,21 @@ def test_numbers_of_images_are_of_the_runs_own_samples(tiny, tiny_images, monkey
     assert (results / "samples.png").exists() and not (results / "curves-folder.png").exists()
 
 
+def test_all_digits_are_the_reference_and_an_exact_sampler_draws_from_them(monkeypatch):
+    class Net(torch.nn.Module):
+        def features(self, x):
+            return x.flatten(1).float()
+
+        def last(self, features):
+            return features[:, :10]
+
+    monkeypatch.setattr(benchmark, "train_classifier", lambda *_: (Net(), 1.0, "net"))
+    real, others, stacked, *_ = benchmark.image_set.__wrapped__("digits", "data", torch.device("cpu"))
+    assert len(real) == 1797 and len(others) == benchmark.IMAGES and not stacked
+    assert len({*map(tuple, others.flatten(1).tolist())} - {*map(tuple, real.flatten(1).tolist())}) == 0
+    assert len(others.flatten(1).unique(dim=0)) > 1700  # each of them was drawn 5.6 times on average
+
+
 def test_an_interrupted_run_goes_on_and_is_no_failure(tiny):
     args, _ = tiny
     row = Row("long", "nsgan", {"steps": "1000", "checkpoint-every": "50", "log-every": "250", "width": "4"}, 1)

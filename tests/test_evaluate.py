@@ -365,6 +365,16 @@ def test_controls_are_test_images_where_none_of_the_others_are_left(tiny_classif
     assert "400 real and 400 generated" in out and "other real images (200)" in out
 
 
+def test_digits_have_no_control_as_all_are_the_reference(tmp_path, monkeypatch):
+    """Their test images are among the real ones, and would only seem to be others."""
+    folder, names = trained(tmp_path, "digits"), dict.fromkeys(("fid", "kid", "is", "precision", "recall"), 0.0)
+    net = metrics.Classifier(1, 8, 10).eval()
+    monkeypatch.setattr(evaluate, "train_classifier", lambda *_: (net, 0.1, "net"))
+    monkeypatch.setattr(evaluate, "fidelity", lambda *_: names)
+    with pytest.raises(RunError, match="all 1797 images are the reference"):
+        evaluate.main(evaluate.Args((str(folder),), "classifier", n=2000, controls=True, device="cpu"))
+
+
 @pytest.mark.parametrize("stack", [1, 3])
 def test_reference_and_control_are_other_images(stack):
     """Of single images none is in both; n of all, the rest for the control."""

@@ -5,6 +5,7 @@ import shlex
 import pytest
 from conftest import ALGOS
 
+from scripts import benchmark
 from scripts.lib import search, suites
 
 
@@ -25,10 +26,13 @@ def test_every_file_has_twelve_settings_and_the_same_seconds(name):
         assert search.updates(name, "ring", dear) < search.updates(name, "ring", cheap)
 
 
-def test_the_suite_is_all_files_with_all_settings_on_its_own_seed():
+def test_the_suite_is_all_files_with_all_settings_on_its_own_seed(capsys):
     rows = suites.SEARCH.rows
     assert len(rows) == 12 * len(ALGOS) * len(search.RATES) and suites.SEARCH.seed < suites.FIRST_SEED + 1000
     assert suites.SEARCH.seed not in range(suites.FIRST_SEED, suites.FIRST_SEED + 30)  # of the tables
+    benchmark.main(benchmark.Args(suites=("search",), seeds=1, dry_run=True))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(rows) and all(f" --seed {search.SEED} " in line for line in lines)
     for row in rows:
         words = shlex.split(row.command())
         for flag, value in search.values({"label": row.label}).items():

@@ -26,6 +26,13 @@ def test_every_habit_fits_every_file(name):
     assert {*speed.HABITS} - {*speed.habits(name)} == UNFIT.get(name, set())
 
 
+def test_float32_unless_bfloat16_is_asked_for(monkeypatch):
+    """Ways and other people's scripts are compared in the same precision."""
+    monkeypatch.setattr("common.run.has_bfloat16", lambda device: True)
+    options = {"dataset": "16x16", "batch_size": 4, "width": 4, "device": "cpu"}
+    assert not speed.opened("nsgan", **options)["run"].amp and speed.opened("nsgan", **options, amp=True)["run"].amp
+
+
 @pytest.mark.parametrize("dataset", ["ring", "16x16"])
 @pytest.mark.parametrize("name", ALGOS)
 def test_common_way_gives_the_same_losses_and_weights(name, dataset, monkeypatch):
@@ -34,7 +41,7 @@ def test_common_way_gives_the_same_losses_and_weights(name, dataset, monkeypatch
     found = []
     changes = [habit for habit in speed.habits(name) if habit != "dataloader"]  # draws other samples
     for change in ([], changes):
-        local = speed.opened(name, change, dataset=dataset, batch_size=16, width=8, seed=5, amp=False, device="cpu")
+        local = speed.opened(name, change, dataset=dataset, batch_size=16, width=8, seed=5, device="cpu")
         for opt in (local["g_opt"], local["d_opt"]):
             if isinstance(opt, torch.optim.Adam):  # else it makes whole steps of rounding errors where a gradient is 0
                 opt.param_groups[0]["eps"] = 1e-5
