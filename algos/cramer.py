@@ -28,12 +28,12 @@ import tyro
 from torch import Tensor
 
 PRESET: Any = None  # a default that --dataset decides:
-PRESETS = {  # images: a starting point, not yet the result of a search
+PRESETS = {  # digits, images: from results/search
     "ring": dict(steps=5000, d_steps=1, batch_size=256, lr=8e-3, beta1=0.5, beta2=0.9, lambda_=1.0, z_dim=2, width=64),
     "grid": dict(steps=5000, d_steps=1, batch_size=256, lr=8e-3, beta1=0.5, beta2=0.9, lambda_=1.0, z_dim=2, width=128),
     "digits": dict(steps=600, d_steps=1, batch_size=64, lr=2e-3, beta1=0.5, beta2=0.9, lambda_=1.0, z_dim=16,
                    width=32),
-    "images": dict(steps=1500, d_steps=5, batch_size=64, lr=1e-3, beta1=0.5, beta2=0.9, lambda_=10.0, z_dim=64,
+    "images": dict(steps=500, d_steps=1, batch_size=64, lr=2e-3, beta1=0.5, beta2=0.9, lambda_=1.0, z_dim=64,
                    width=32),
 }  # fmt: skip
 

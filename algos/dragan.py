@@ -31,15 +31,15 @@ import tyro
 from torch import Tensor
 
 PRESET: Any = None  # a default that --dataset decides:
-PRESETS = {  # images: a starting point, not yet the result of a search
+PRESETS = {  # digits, images: from results/search
     "ring": dict(steps=8000, d_steps=1, batch_size=128, lr=2e-3, beta1=0.5, beta2=0.999, z_dim=2, width=64,
                  lambda_=1.0, noise_variance=0.01),
     "grid": dict(steps=8000, d_steps=1, batch_size=128, lr=2e-3, beta1=0.5, beta2=0.999, z_dim=2, width=128,
                  lambda_=1.0, noise_variance=0.01),
     "digits": dict(steps=2300, d_steps=1, batch_size=64, lr=8e-3, beta1=0.0, beta2=0.999, z_dim=16, width=32,
                    lambda_=1.0, noise_variance=6e-4),
-    "images": dict(steps=6000, d_steps=1, batch_size=64, lr=1e-3, beta1=0.5, beta2=0.999, z_dim=64, width=32,
-                   lambda_=10.0, noise_variance=6e-4),
+    "images": dict(steps=3600, d_steps=1, batch_size=64, lr=2e-3, beta1=0.0, beta2=0.999, z_dim=64, width=32,
+                   lambda_=1.0, noise_variance=6e-4),
 }  # fmt: skip
 
 

@@ -442,8 +442,10 @@ def draw(name: str, jobs: list[Job], folder: Path) -> None:
         if path := job.folder():
             runs.setdefault(job.row, []).append((job, path))
     runs = {row: runs[row] for row in SUITES[name].rows if row in runs}
-    if runs:
-        draw_samples(runs, folder / "samples.png")
+    kinds = dict.fromkeys("points" if row.dataset in MODES_OF_POINTS else row.dataset for row in runs)
+    for kind in kinds:
+        here = {row: these for row, these in runs.items() if kind in (row.dataset, "points")}
+        draw_samples(here, folder / (f"samples-{kind}.png" if len(kinds) > 1 else "samples.png"))
     for dataset in dict.fromkeys(row.dataset for row in runs if row.dataset in MODES_OF_POINTS):
         here = {row: these for row, these in runs.items() if row.dataset == dataset}
         draw_curves(here, folder / f"curves-{dataset}.png")

@@ -157,6 +157,19 @@ QUICK = Suite(
     + [Row(algo, algo, GRID, published=PUBLISHED.get((algo, "grid"), "")) for algo in ALGOS],
 )
 
+# images -------------------------------------------------------------------------------------------------------------
+
+IMAGES = Suite(
+    "all files on digits, MNIST and Fashion-MNIST",
+    "All files with their defaults for images, for the same seconds of one core: about half a minute on digits (8x8), "
+    "about four on MNIST and on Fashion-MNIST (32x32). The networks are the same DCGAN of 32 channels (`began.py` and "
+    "`dual_d_selu.py` have their paper's). The learning rate, beta1 and the weight are the best of the same twelve "
+    "settings on digits, [the search](../search/table.md); nothing was chosen on MNIST or Fashion-MNIST. FID and KID "
+    "are of a small classifier's features, not of Inception's: compare them with each other only.",
+    [Row(algo, algo, {"dataset": "digits"}) for algo in ALGOS]
+    + [Row(algo, algo, {"dataset": data}, seeds=1) for data in ("mnist", "fashion_mnist") for algo in ALGOS],
+)
+
 # what decides besides the loss --------------------------------------------------------------------------------------
 
 NETWORKS = Suite(
@@ -355,6 +368,7 @@ UNROLLED_STACKED = Suite(
 SUITES = {
     "search": SEARCH,
     "quick": QUICK,
+    "images": IMAGES,
     "networks": NETWORKS,
     "stabilisers": STABILISERS,
     "packing": PACKING,
