@@ -25,7 +25,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from common.args import RunError, check
-from common.data import labelled_images, load_data
+from common.data import load_data
 from common.folder import cache_folder
 from scripts.lib import image_metrics, trained
 from scripts.lib.command import command
@@ -39,6 +39,7 @@ from scripts.lib.image_metrics import (
     exact_sampler,
     fidelity,
     inception_weights,
+    labelled_images,
     pair_statistics,
     predict,
     real_images,
@@ -112,6 +113,7 @@ def main(args: Args) -> None:
         raise RunError(f"runs on one named data set of images, please; these are on {sorted(map(str, sets))}")
     ((dataset, shape, root),) = sets
     stacked, labelled = dataset.startswith("stacked_"), dataset in LABELLED
+    labelled &= dataset != "folder" or args.features == "classifier"
     if args.features == "classifier" and not labelled:
         raise RunError(f"--features classifier needs labels, which {dataset} has none of; there are {LABELLED}")
     weights = inception_weights(args.weights) if args.features == "inception" else ""

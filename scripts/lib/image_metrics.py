@@ -24,13 +24,13 @@ if __name__ == "__main__":
     raise SystemExit(2)
 
 from common.args import RunError
-from common.data import labelled_images
+from common import data as data_sets
 from common.device import pick_device
-from common.folder import cache_folder
+from common.folder import cache_folder, folder_images
 from common.run import read_json
 from scripts.lib.trained import fingerprint
 
-LABELLED = ("digits", "stacked_digits", "mnist", "fashion_mnist", "stacked_mnist", "cifar10", "cifar100")
+LABELLED = ("digits", "stacked_digits", "mnist", "fashion_mnist", "stacked_mnist", "cifar10", "cifar100", "folder")
 STACKED = 26_000  # samples for the modes of stacked MNIST, as in PacGAN's code (Lin et al. 2018, arXiv 1712.04086)
 EPOCHS, STEPS = 8, 1500  # of the classifier, whichever is more
 INCEPTION = "inception-v3-compat"  # torch-fidelity's name for it
@@ -75,6 +75,19 @@ def exact_device(name: str) -> torch.device:
     device = pick_device(name)
     torch.backends.cudnn.deterministic, torch.backends.cudnn.allow_tf32 = True, False
     return device
+
+
+def labelled_images(dataset: str, root: str, size: int, train: bool = True) -> tuple[Tensor, Tensor | None]:
+    """common.data.labelled_images; and of a folder of images with a folder for each class: every fifth is for tests."""
+    if dataset != "folder":
+        return data_sets.labelled_images(dataset, root, size, train)
+    folders = sorted(path for path in Path(root).iterdir() if path.is_dir())
+    if len(folders) < 2:
+        raise RunError(f"{root} has no folder for each class: the classifier needs labels")
+    classes = [folder_images(folder, size) for folder in folders]
+    images, labels = torch.cat(classes), torch.cat([torch.full((len(x),), i) for i, x in enumerate(classes)])
+    part = (torch.arange(len(images)) % 5 > 0) == train
+    return images[part], labels[part]
 
 
 @torch.random.fork_rng()
