@@ -456,3 +456,18 @@ def test_unlabelled_sets_and_points_are_refused(tmp_path, tiny_images):
     ALGOS["nsgan"].train(ALGOS["nsgan"].Args(steps=1, out=str(tmp_path), device="cpu"))
     with pytest.raises(RunError, match="named data set of images"):
         evaluate.main(evaluate.Args((str(tmp_path / "nsgan-ring-s1"),), device="cpu"))
+
+
+def test_a_folder_of_classes_has_its_labels_and_every_fifth_image_is_for_tests(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for number, (name, grey) in enumerate({"dark": 10, "light": 200}.items()):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for i in range(10 + 5 * number):
+            Image.new("L", (8, 8), grey + i).save(tmp_path / "data" / name / f"{i:02d}.png")
+    x, y = metrics.labelled_images("folder", str(tmp_path / "data"), 8)
+    test_x, test_y = metrics.labelled_images("folder", str(tmp_path / "data"), 8, train=False)
+    assert len(x) == 20 and len(test_x) == 5 and x.shape[1:] == (1, 8, 8)
+    assert ((x[:, 0, 0, 0] >= 200) == (y == 1)).all() and test_x[:, 0, 0, 0].tolist() == [10, 15, 200, 205, 210]
+    assert test_y.tolist() == [0, 0, 1, 1, 1]
+    with pytest.raises(RunError, match="folder for each class"):
+        metrics.labelled_images("folder", str(tmp_path / "data" / "dark"), 8)

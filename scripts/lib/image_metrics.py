@@ -23,8 +23,8 @@ if __name__ == "__main__":
     print("this is a library; the command is: python scripts/evaluate.py RUN", file=sys.stderr)
     raise SystemExit(2)
 
-from common.args import RunError
 from common import data as data_sets
+from common.args import RunError
 from common.device import pick_device
 from common.folder import cache_folder, folder_images
 from common.run import read_json

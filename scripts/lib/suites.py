@@ -172,9 +172,9 @@ IMAGES = Suite(
 
 COLOUR = Suite(
     "four files on the colour images of a folder",
-    "The 50,000 training images of CIFAR-10 as JPEGs, in a folder for each class (`--data-root FOLDER`): `nsgan.py` and "
-    "the three files that were best on MNIST, at width 64 and a learning rate of 1e-3, with about the same seconds of "
-    "one core. FID and KID are of a small classifier's features, not of Inception's.",
+    "The 50,000 training images of CIFAR-10 as JPEGs, in a folder for each class (`--data-root FOLDER`): `nsgan.py` "
+    "and the three files that were best on MNIST, at width 64 and a learning rate of 1e-3, with about the same seconds "
+    "of one core. FID and KID are of a small classifier's features, not of Inception's.",
     [
         Row(algo, algo, {"dataset": "folder", "width": "64", "lr": "1e-3", "steps": str(steps)}, seeds=1)
         for algo, steps in {"nsgan": 9000, "r1": 7000, "sngan": 8500, "d2gan": 6000}.items()
