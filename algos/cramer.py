@@ -33,7 +33,7 @@ PRESETS = {  # digits, images: from results/search
     "grid": dict(steps=5000, d_steps=1, batch_size=256, lr=8e-3, beta1=0.5, beta2=0.9, lambda_=1.0, z_dim=2, width=128),
     "digits": dict(steps=600, d_steps=1, batch_size=64, lr=2e-3, beta1=0.5, beta2=0.9, lambda_=1.0, z_dim=16,
                    width=32),
-    "images": dict(steps=500, d_steps=1, batch_size=64, lr=2e-3, beta1=0.5, beta2=0.9, lambda_=1.0, z_dim=64,
+    "images": dict(steps=1300, d_steps=1, batch_size=64, lr=2e-3, beta1=0.5, beta2=0.9, lambda_=1.0, z_dim=64,
                    width=32),
 }  # fmt: skip
 
