@@ -391,7 +391,8 @@ def draw_samples(runs: dict[Row, list[tuple[Job, Path]]], path: Path) -> None:
         for rows in sets:
             line = rows[start : start + columns]
             places += [*line, *[None] * (columns - len(line))] if line else []
-    figure, axes = panels(len(places), 2, 2.3, columns)
+    side = 2 if {row.dataset for row in runs} <= {*MODES_OF_POINTS} else 2.6  # inches
+    figure, axes = panels(len(places), side, side + 0.3, columns)
     for ax, row in zip(axes, places, strict=True):
         ax.set(xticks=[], yticks=[])
         if row is None:
