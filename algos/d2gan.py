@@ -14,9 +14,9 @@ Pitfalls    softplus underflows to 0 and its log to -inf below an output of abou
             beta (1 - log beta), 0.85 here.
             Deviations, for points: alpha 0.2, beta 0.1 and lr 1e-3; the official toy has 1, 1 and 2e-4.
 Expected    python algos/d2gan.py
-            coverage 8.0 [8.0, 8.0] of 8, sharp 0.87; 10 seeds, 38 s each on one CPU core
+            success 10 of 10: coverage 8.0 of 8, sharp 0.87; 38 s each on one CPU core
             python algos/d2gan.py --dataset grid
-            coverage 25.0 [25.0, 25.0] of 25, sharp 0.57; 5 seeds, 63 s each on one CPU core
+            success 3 of 5: coverage 25.0 of 25, sharp 0.57; 63 s each on one CPU core
 """
 
 import os

@@ -16,9 +16,9 @@ Pitfalls    G learns through x_t: no detach. t must be drawn alike for real and 
             Deviations: T is 200; the paper's moves between limits to keep D unsure (no better on the grid, one seed).
             sigma is 1 (the official code: 0.05, for images). D reads t / T as one more number or channel.
 Expected    python algos/diffusion_gan.py
-            coverage 8.0 [8.0, 8.0] of 8, sharp 0.89; 10 seeds, 20 s each on one CPU core
+            success 10 of 10: coverage 8.0 of 8, sharp 0.89; 20 s each on one CPU core
             python algos/diffusion_gan.py --dataset grid
-            coverage 23.2 [22.2, 24.2] of 25, sharp 0.53; 5 seeds, 55 s each on one CPU core
+            success 0 of 5: coverage 23.2 of 25, sharp 0.53; 55 s each on one CPU core
 """
 
 import os

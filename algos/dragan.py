@@ -14,9 +14,9 @@ Pitfalls    The penalty is on the logit, not on its sigmoid, and around real sam
             Deviations: for points lambda 1 (the paper: 10), c 0.01 and lr 2e-3. The official code has uniform noise,
             which is not centred. G's loss is its; some notes give G the loss of gan.py.
 Expected    python algos/dragan.py
-            coverage 8.0 [8.0, 8.0] of 8, sharp 0.91; 10 seeds, 32 s each on one CPU core
+            success 10 of 10: coverage 8.0 of 8, sharp 0.91; 32 s each on one CPU core
             python algos/dragan.py --dataset grid
-            coverage 25.0 [25.0, 25.0] of 25, sharp 0.70; 5 seeds, 52 s each on one CPU core
+            success 5 of 5: coverage 25.0 of 25, sharp 0.70; 52 s each on one CPU core
 """
 
 import os

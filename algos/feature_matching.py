@@ -13,9 +13,9 @@ Pitfalls    G's step needs real samples, too, and compares the means of two batc
             samples blur. g_loss is in units of D's features, which grow: it does not measure progress.
             Deviation: for CIFAR-10 the authors' code has the mean of |.| over the features; the paper squares.
 Expected    python algos/feature_matching.py
-            coverage 8.0 [8.0, 8.0] of 8, sharp 0.83; 10 seeds, 18 s each on one CPU core
+            success 10 of 10: coverage 8.0 of 8, sharp 0.83; 18 s each on one CPU core
             python algos/feature_matching.py --dataset grid
-            coverage 24.0 [21.2, 25.0] of 25, sharp 0.58; 5 seeds, 33 s each on one CPU core
+            success 4 of 5: coverage 24.0 of 25, sharp 0.58; 33 s each on one CPU core
 """
 
 import os

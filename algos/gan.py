@@ -13,9 +13,9 @@ Pitfalls    Most code called "gan" minimises -E log s(D(G(z))) instead, and so d
             looks like success, and is the worst there is. On MNIST, at 32x32, D wins at once and G never starts; on
             digits, at 8x8, it does (results/images/table.md).
 Expected    python algos/gan.py
-            coverage 8.0 [8.0, 8.0] of 8, sharp 0.85; 10 seeds, 21 s each on one CPU core
+            success 10 of 10: coverage 8.0 of 8, sharp 0.85; 21 s each on one CPU core
             python algos/gan.py --dataset grid
-            coverage 24.2 [23.2, 25.0] of 25, sharp 0.64; 5 seeds, 34 s each on one CPU core
+            success 2 of 5: coverage 24.2 of 25, sharp 0.64; 34 s each on one CPU core
 """
 
 import os

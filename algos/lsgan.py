@@ -13,9 +13,9 @@ Pitfalls    No sigmoid before the square: it brings the flat ends back. Stay wit
             answers 1/2 where it cannot tell: d_loss is 0.5 then, and g_loss 0.25. They do not measure progress.
             Deviation: no factors 1/2, which Adam would not notice.
 Expected    python algos/lsgan.py
-            coverage 7.0 [6.3, 7.7] of 8, sharp 0.88; 10 seeds, 23 s each on one CPU core
+            success 4 of 10: coverage 7.0 of 8, sharp 0.88; 23 s each on one CPU core
             python algos/lsgan.py --dataset grid
-            coverage 19.0 [17.0, 21.0] of 25, sharp 0.78; 5 seeds, 35 s each on one CPU core
+            success 0 of 5: coverage 19.0 of 25, sharp 0.78; 35 s each on one CPU core
 """
 
 import os

@@ -14,9 +14,9 @@ Pitfalls    Real and generated samples go to D in batches of their own, not mixe
             Deviations: 8 kernels of 4 dimensions (the authors' code: 100 of 5), no weight norm. That code trains G on
             the loss of gan.py. With it G learned next to nothing: D wins, and that loss is flat (results/NOTES.md).
 Expected    python algos/minibatch_discrimination.py
-            coverage 7.9 [7.7, 8.0] of 8, sharp 0.84; 10 seeds, 36 s each on one CPU core
+            success 9 of 10: coverage 7.9 of 8, sharp 0.84; 36 s each on one CPU core
             python algos/minibatch_discrimination.py --dataset grid
-            coverage 15.0 [5.4, 24.6] of 25, sharp 0.30; 5 seeds, 54 s each on one CPU core
+            success 0 of 5: coverage 15.0 of 25, sharp 0.30; 54 s each on one CPU core
 """
 
 import os

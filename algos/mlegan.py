@@ -14,9 +14,9 @@ Pitfalls    The minus: with +E exp(D(G(z))), as some notes have it, G runs from 
             that of nsgan.py, modes are lost. On MNIST, at 32x32, D wins at once: exp(logit) of all samples is 0, and G
             never starts (results/images/table.md).
 Expected    python algos/mlegan.py
-            coverage 8.0 [8.0, 8.0] of 8, sharp 0.33; 10 seeds, 26 s each on one CPU core
+            success 1 of 10: coverage 8.0 of 8, sharp 0.33; 26 s each on one CPU core
             python algos/mlegan.py --lr 1e-3
-            coverage 3.0 [0.0, 6.6] of 8, sharp 0.62; 5 seeds, 27 s each on one CPU core
+            success 1 of 5: coverage 3.0 of 8, sharp 0.62; 27 s each on one CPU core
 """
 
 import os

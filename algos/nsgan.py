@@ -15,9 +15,9 @@ Pitfalls    With a sigmoid and BCELoss in place of softplus on logits G has no g
             Deviations from DCGAN: no batch norm in D, so that D(x) does not depend on the rest of the batch; PyTorch's
             initialisation; z of 64 dimensions; a learning rate that falls to zero.
 Expected    python algos/nsgan.py
-            coverage 5.7 [4.3, 7.1] of 8, sharp 0.90; 10 seeds, 22 s each on one CPU core
+            success 2 of 10: coverage 5.7 of 8, sharp 0.90; 22 s each on one CPU core
             python algos/nsgan.py --dataset grid
-            coverage 15.4 [14.7, 16.1] of 25, sharp 0.84; 5 seeds, 36 s each on one CPU core
+            success 0 of 5: coverage 15.4 of 25, sharp 0.84; 36 s each on one CPU core
 """
 
 import os

@@ -12,9 +12,9 @@ Pitfalls    A pack is m real samples, or m generated ones each from a z of its o
             Deviations: the official code has 100 packs a batch, for points batch norm in G, maxout units in D, lr 1e-4
             and beta1 0.8, and moves D and G at once. The suite pacgan has its networks and settings.
 Expected    python algos/pacgan.py
-            coverage 7.9 [7.7, 8.0] of 8, sharp 0.91; 10 seeds, 20 s each on one CPU core
+            success 9 of 10: coverage 7.9 of 8, sharp 0.91; 20 s each on one CPU core
             python algos/pacgan.py --dataset grid
-            coverage 24.0 [21.2, 25.0] of 25, sharp 0.12; 5 seeds, 32 s each on one CPU core
+            success 0 of 5: coverage 24.0 of 25, sharp 0.12; 32 s each on one CPU core
 """
 
 import os

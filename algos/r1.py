@@ -15,9 +15,9 @@ Pitfalls    The official code has no 1/2: its reg_param 10 is --gamma 20. gamma 
             to 0.72 and 0.05 to 0.36. But D's difference over a tiny --sigma is lost to rounding, in bfloat16 first.
             Deviations: Adam with beta1 0 and lr 2e-3 falling to zero (RMSProp, 1e-4); no average of G's weights.
 Expected    python algos/r1.py
-            coverage 8.0 [8.0, 8.0] of 8, sharp 0.85; 10 seeds, 17 s each on one CPU core
+            success 10 of 10: coverage 8.0 of 8, sharp 0.85; 17 s each on one CPU core
             python algos/r1.py --dataset grid
-            coverage 25.0 [25.0, 25.0] of 25, sharp 0.90; 5 seeds, 48 s each on one CPU core
+            success 5 of 5: coverage 25.0 of 25, sharp 0.90; 48 s each on one CPU core
 """
 
 import os

@@ -16,9 +16,9 @@ Pitfalls    Pairs, not means: D(x) - E D(G(z)) would be another loss (RaGAN). G'
             gamma has the data's units squared. d_real and d_fake have no zero: look at their difference, 0 at the end.
             Deviations: the networks of nsgan.py, constant gamma and beta2; no augmentation; no average of G's weights.
 Expected    python algos/r3gan.py
-            coverage 8.0 [8.0, 8.0] of 8, sharp 0.83; 10 seeds, 17 s each on one CPU core
+            success 10 of 10: coverage 8.0 of 8, sharp 0.83; 17 s each on one CPU core
             python algos/r3gan.py --dataset grid
-            coverage 25.0 [25.0, 25.0] of 25, sharp 0.89; 5 seeds, 60 s each on one CPU core
+            success 5 of 5: coverage 25.0 of 25, sharp 0.89; 60 s each on one CPU core
 """
 
 import os

@@ -16,9 +16,9 @@ Pitfalls    PyTorch's spectral_norm makes a step of its power iteration, which f
             needs a distance of 2 from -1 to 1: on the ring (modes 1.5 apart) coverage was 3, with 4 D(x) for D(x) 8.
             Deviations: the loss and one update of D to one of G (the official code: hinge, 5), lr 2e-3 falling to zero.
 Expected    python algos/sngan.py
-            coverage 8.0 [8.0, 8.0] of 8, sharp 0.96; 10 seeds, 44 s each on one CPU core
+            success 10 of 10: coverage 8.0 of 8, sharp 0.96; 44 s each on one CPU core
             python algos/sngan.py --dataset grid
-            coverage 25.0 [25.0, 25.0] of 25, sharp 0.90; 5 seeds, 61 s each on one CPU core
+            success 5 of 5: coverage 25.0 of 25, sharp 0.90; 61 s each on one CPU core
 """
 
 import os

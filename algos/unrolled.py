@@ -11,9 +11,9 @@ Pitfalls    Training a copy of D for K steps is not unrolling: for f = xy (G pla
             the saturating one. Deviations from the official notebook: ReLU (tanh there), z of 2 dimensions (256), batch
             128 (512), lr 1e-3 falling to zero (D 1e-4, G 1e-3), 3,000 updates (25,000); Adam's root is of v + eps^2.
 Expected    python algos/unrolled.py
-            coverage 7.6 [6.7, 8.0] of 8, sharp 0.73; 10 seeds, 55 s each on one CPU core
+            success 9 of 10: coverage 7.6 of 8, sharp 0.73; 55 s each on one CPU core
             python algos/unrolled.py --unroll-steps 0
-            coverage 8.0 [8.0, 8.0] of 8, sharp 0.62; 5 seeds, 10 s each on one CPU core
+            success 4 of 5: coverage 8.0 of 8, sharp 0.62; 10 s each on one CPU core
 """
 
 import os

@@ -16,9 +16,9 @@ Pitfalls    Clip after every step of D, biases too: the official code clips befo
             Deviations: for points c 0.1 and lr 3e-3, falling to zero; the paper has 0.01 and 5e-5, for images and long
             runs. On the grid some runs leave the data. The official code also has bursts of 100 updates of D.
 Expected    python algos/wgan.py
-            coverage 8.0 [8.0, 8.0] of 8, sharp 0.76; 10 seeds, 58 s each on one CPU core
+            success 9 of 10: coverage 8.0 of 8, sharp 0.76; 58 s each on one CPU core
             python algos/wgan.py --dataset grid
-            coverage 14.2 [0.3, 25.0] of 25, sharp 0.05; 5 seeds, 107 s each on one CPU core
+            success 0 of 5: coverage 14.2 of 25, sharp 0.05; 107 s each on one CPU core
 """
 
 import os

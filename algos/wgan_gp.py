@@ -15,9 +15,9 @@ Pitfalls    One norm and one eps for each sample, not for each pixel or for the 
             Deviations: lr 8e-3 for points and 1e-3 for images, falling to zero (the paper: 1e-4); for points one update
             of D to one of G (five).
 Expected    python algos/wgan_gp.py --lambda 10
-            coverage 8.0 [8.0, 8.0] of 8, sharp 0.90; 10 seeds, 14 s each on one CPU core
+            success 10 of 10: coverage 8.0 of 8, sharp 0.90; 14 s each on one CPU core
             python algos/wgan_gp.py --lambda 10 --dataset grid
-            coverage 20.2 [16.6, 23.8] of 25, sharp 0.12; 5 seeds, 22 s each on one CPU core
+            success 0 of 5: coverage 20.2 of 25, sharp 0.12; 22 s each on one CPU core
 """
 
 import os

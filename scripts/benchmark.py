@@ -8,7 +8,7 @@ Runs go to --out. What is finished there is not repeated, what was interrupted g
 until you delete the file that says so. A change of code is not noticed, only one of arguments: take another --out,
 and do not start two at once on one --out.
 Then the suite's folder in results/ is written from all that is there: runs.csv (one row per run, failed ones too),
-table.md (mean and 95 % interval over the seeds, beside published numbers, an exact sampler's and uniform noise's),
+table.md (success and means with 95 % intervals, beside published numbers, an exact sampler's and uniform noise's),
 pictures of the samples and of the numbers over time, environment.json. What is in results/ already and was not run
 here is not lost: the folder is written below --out then. `python scripts/report.py` puts the numbers into the README,
 the headers and results/CLAIMS.md.
@@ -17,6 +17,7 @@ the headers and results/CLAIMS.md.
 import csv
 import json
 import math
+import operator
 import os
 import shlex
 import shutil
@@ -57,7 +58,7 @@ from scripts.lib.image_metrics import (
     stacked_statistics,
     train_classifier,
 )
-from scripts.lib.statistics import MODES, MODES_OF_POINTS, cell, columns_of, interval, values_of, where
+from scripts.lib.statistics import MODES, MODES_OF_POINTS, cell, columns_of, interval, values_of
 from scripts.lib.suites import (
     CONTROLS,
     EXACT,
@@ -72,7 +73,7 @@ from scripts.lib.suites import (
     settings,
     settings_key,
 )
-from scripts.lib.tables import table
+from scripts.lib.tables import table, where
 from scripts.lib.trained import Trained, fingerprint
 from scripts.lib.variants import module_of, variant
 
@@ -329,9 +330,10 @@ def page(name: str, suite: Suite, rows: list[dict]) -> str:
         others = f", with {', '.join(others)}" if others else ""
         lines += [f"**A fraction of this protocol: {', '.join(steps)} updates of G{others}.**", ""]
     lines += [
-        "Each cell: mean over n seeds and, in brackets, the mean's 95 % interval by Student's t, cut at what is "
-        "possible; without width where all seeds agree. A run that diverged counts as covering nothing, its distances "
-        f"are left out. `seconds`: median, {where(rows)} for each run, others running beside it.",
+        "`success`: the runs that learned the data, see [how to read the numbers](../README.md#how-to-read-the-numbers)"
+        ", and the exact 95 % interval of their rate. Else each cell is the mean over n seeds and its 95 % interval by "
+        "the bootstrap; none where all seeds agree. A run that diverged counts as covering nothing, its distances are "
+        f"left out. `seconds`: median, {where(rows)} for each run, others running beside it.",
         "",
     ]
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
@@ -417,7 +419,7 @@ def draw_samples(runs: dict[Row, list[tuple[Job, Path]]], path: Path) -> None:
 
 
 def draw_curves(runs: dict[Row, list[tuple[Job, Path]]], path: Path) -> None:
-    """Modes found and sharp samples over the updates: mean over the seeds, and its 95 % interval as a band."""
+    """Modes found and sharp samples over the updates: mean over the seeds with its 95 % interval, seconds above."""
     figure, axes = panels(len(runs), 2.6, 1.9, 4)
     for ax, (row, finished) in zip(axes, runs.items(), strict=True):
         count = MODES[row.dataset]
@@ -425,10 +427,11 @@ def draw_curves(runs: dict[Row, list[tuple[Job, Path]]], path: Path) -> None:
         steps = [entry["step"] for entry in logs[0]]
         for name, scale, color in [("coverage", count, "seagreen"), ("high_quality", 1, "darkorange")]:
             spread = [interval([log[i][name] / scale for log in logs]) for i in range(len(steps))]
-            low, high = zip(*((m - h, m + h) if h < math.inf else (m, m) for m, h in spread), strict=True)
-            ax.plot(steps, [m for m, _ in spread], color=color, label=f"{name} / {scale}" if scale > 1 else name)
+            mean, low, high = zip(*spread, strict=True)
+            ax.plot(steps, mean, color=color, label=f"{name} / {scale}" if scale > 1 else name)
             ax.fill_between(steps, low, high, color=color, alpha=0.25, linewidth=0)
-        ax.set_title(f"{row.label} (n = {len(logs)})", fontsize=9)
+        seconds = statistics.median(json.loads((f / "result.json").read_text())["seconds"] for _, f in finished)
+        ax.set_title(f"{row.label} (n = {len(logs)}, {seconds:.0f} s)", fontsize=9)
         ax.set(ylim=(0, 1.05), xlim=(0, None))
         ax.set_xlabel("updates of G", fontsize=7)
         ax.tick_params(labelsize=7)
@@ -436,8 +439,32 @@ def draw_curves(runs: dict[Row, list[tuple[Job, Path]]], path: Path) -> None:
     save(figure, path)
 
 
+def draw_profiles(rows: list[dict], path: Path) -> None:
+    """Of each label the share of its runs that cover at least m modes, and that are sharper than s: points only."""
+    from matplotlib.figure import Figure
+
+    labels = [*dict.fromkeys(row["label"] for row in rows)]
+    sets = [*dict.fromkeys(row["dataset"] for row in rows)]
+    figure = Figure(figsize=(3 + 4 * len(sets), 0.6 + 0.22 * len(labels)))
+    axes = figure.subplots(1, 2 * len(sets), sharey=True, squeeze=False)[0]
+    ticks = [(data, name) for data in sets for name in ("coverage", "high_quality")]
+    for ax, (data, name) in zip(axes, ticks, strict=True):
+        levels = [*range(1, MODES[data] + 1)] if name == "coverage" else [i / 20 for i in range(20)]
+        runs = [values_of([r for r in rows if (r["label"], r["dataset"]) == (label, data)], name) for label in labels]
+        above = operator.ge if name == "coverage" else operator.gt
+        shares = [[statistics.mean(above(v, level) for v in values) for level in levels] for values in runs]
+        shown = ax.imshow(shares, vmin=0, vmax=1, aspect="auto", cmap="viridis")
+        ax.set_title(f"{data}: {'at least so many modes' if name == 'coverage' else 'sharper than'}", fontsize=8)
+        ax.set_yticks(range(len(labels)), labels, fontsize=7)
+        step = max(1, len(levels) // 8)
+        ax.set_xticks(range(0, len(levels), step), [f"{level:g}" for level in levels[::step]], fontsize=7)
+    figure.colorbar(shown, ax=axes, label="share of the runs", fraction=0.02, pad=0.01)
+    figure.savefig(path, dpi=100, bbox_inches="tight")
+    print(path)
+
+
 def draw(name: str, jobs: list[Job], folder: Path) -> None:
-    """All pictures of a suite: samples, of points the curves of each data set, and of `quick` the films."""
+    """All pictures of a suite: samples, of points the curves of each data set, of `quick` films and profiles."""
     runs: dict[Row, list[tuple[Job, Path]]] = {}
     for job in jobs:
         if path := job.folder():
@@ -450,6 +477,8 @@ def draw(name: str, jobs: list[Job], folder: Path) -> None:
     for dataset in dict.fromkeys(row.dataset for row in runs if row.dataset in MODES_OF_POINTS):
         here = {row: these for row, these in runs.items() if row.dataset == dataset}
         draw_curves(here, folder / f"curves-{dataset}.png")
+    if name == "quick":
+        draw_profiles(read(name, folder), folder / "profiles.png")
     for row, ((_, path), *_) in runs.items() if name == "quick" else ():
         if row.dataset == "ring":
             print(shutil.copy(path / "training.gif", folder / f"{row.algo}-ring.gif"))

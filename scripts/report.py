@@ -2,6 +2,7 @@
 
     python scripts/report.py            # writes
     python scripts/report.py --check    # only says what is stale, and then ends with status 1
+    python scripts/report.py --next     # only says what to run next
 
 All from the runs.csv of the suites, which scripts/benchmark.py writes, and from the tables of scripts/speed.py and
 scripts/peers.py. On a page it renews what stands between `<!-- NAME: scripts/report.py -->` and `<!-- end of NAME -->`.
@@ -10,40 +11,33 @@ scripts/peers.py. On a page it renews what stands between `<!-- NAME: scripts/re
 import ast
 import difflib
 import json
-import math
 import re
 import shlex
 import statistics
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from common.args import RunError
+from scripts.benchmark import page
 from scripts.lib import search
-from scripts.lib.claims import CLAIMS, Claim
 from scripts.lib.command import command
 from scripts.lib.headers import ALGOS, INDENT, entries, paper, remedies
-from scripts.lib.statistics import MODES, cell, columns_of, difference, values_of, verdict, where
-from scripts.lib.suites import CONTROLS, NOISE, ROOT, SUITES, budget, read, settings_key
-from scripts.lib.tables import read_rows, short, table
+from scripts.lib.statistics import MODES, cell, count, values_of
+from scripts.lib.suites import CONTROLS, ROOT, SUITES, settings_key
+from scripts.lib.tables import read_rows, short, table, where
+from scripts.lib.verdicts import claims_page, results, rows_of, to_run
 
 
 @dataclass
 class Args:
     check: bool = False
     """write nothing, say what is stale"""
-
-
-@cache
-def results(suite: str) -> list[dict]:
-    return read(suite)
-
-
-def rows_of(suite: str, dataset: str, label: str) -> list[dict]:
-    return [row for row in results(suite) if row["label"] == label and row["dataset"] == dataset]
+    next: bool = False
+    """write nothing, say what to run next: what is not run, and what more seeds would decide"""
 
 
 def average(rows: list[dict], column: str) -> float:
@@ -71,11 +65,11 @@ def sentence(command: str) -> str:
             continue
         if len(values_of(rows, "seconds")) < len(rows):
             raise LookupError(f"some runs of `python {command}` failed: its header cannot quote them")
-        end = f"{len(rows)} seeds, {seconds_of(rows)} s each on {where(rows)}"
+        end = f"{seconds_of(rows)} s each on {where(rows)}"
         if not values_of(rows, "coverage"):
-            return f"swd {cell(rows, 'swd')}, distance {cell(rows, 'distance')}; {end}"
-        modes = f"{cell(rows, 'coverage')} of {MODES[rows[0]['dataset']]}"
-        return f"coverage {modes}, sharp {average(rows, 'high_quality'):.2f}; {end}"
+            return f"swd {cell(rows, 'swd')}, distance {cell(rows, 'distance')}; {len(rows)} seeds, {end}"
+        modes = f"{average(rows, 'coverage'):.1f} of {MODES[rows[0]['dataset']]}"
+        return f"success {count(rows)}: coverage {modes}, sharp {average(rows, 'high_quality'):.2f}; {end}"
     raise LookupError(f"no suite has run `python {command}` as its defaults are now: scripts/benchmark.py")
 
 
@@ -85,108 +79,6 @@ def with_expected(text: str) -> str:
     lines = [line for found in commands(text) for line in (f"python {found}", sentence(found))]
     expected = "\n".join(" " * INDENT + line for line in lines).strip()
     return f'{head}\n{"Expected":{INDENT}}{expected}\n"""{rest.split(chr(34) * 3, 1)[1]}'
-
-
-# results/CLAIMS.md --------------------------------------------------------------------------------------------------
-
-
-def judged(claim: Claim) -> tuple[list[dict], list[dict], float, float, str] | None:
-    """The rows of both sides (of a number none), the difference as claimed, half its interval, the verdict.
-
-    None: not run. An interval without width is taken for one only from five seeds on.
-    """
-    ours, other = (rows_of(claim.suite, claim.dataset, str(label)) for label in (claim.ours, claim.other))
-    values = [values_of(rows, claim.column) for rows in (ours, other)]
-    room = math.inf
-    if not isinstance(claim.other, str):
-        values[1] = [claim.other] * 5
-    elif claim.column in ("modes", "coverage") and values[1]:
-        room = MODES[claim.dataset] - statistics.mean(values[1])
-    if not all(values):
-        return None
-    mean, half = difference(*values)
-    if half == 0 and min(map(len, values)) < 5:
-        half = math.inf
-    mean *= claim.sign
-    if any(len(found) < len(rows) for found, rows in zip(values, (ours, other), strict=True) if rows):
-        return ours, other, mean, half, "not shown: a run diverged or failed"
-    fraction = bool(claim.suite in SUITES and budget(SUITES[claim.suite], ours))
-    published = None if fraction else claim.published  # at first the difference may be less than in the end
-    said = verdict(mean, half, room, published)
-    if said == "replicates" and claim.column in ("modes", "coverage") and blurred(ours):
-        said += BLURRED
-    return ours, other, mean, half, said + (EARLY if fraction and not said.startswith("not shown") else "")
-
-
-BLURRED, EARLY = ", in blurred samples", ", early in training"
-
-
-def blurred(rows: list[dict]) -> bool:
-    """Whether fewer than half of the samples are sharp, or of images the classifier is sure of."""
-    sharp, unsure = (values_of(rows, name) for name in ("high_quality", "unsure"))
-    return bool(sharp) and statistics.mean(sharp) < 0.5 or bool(unsure) and statistics.mean(unsure) > 0.5
-
-
-def summary(verdicts: list[str]) -> str:
-    """How many claims fared how, in a sentence."""
-
-    def count(begin: str, part: str = "") -> int:
-        return sum(said.startswith(begin) and part in said for said in verdicts)
-
-    blurs, early = count("replicates", BLURRED), count("replicates", EARLY)
-    parts = [
-        f"{count('replicates')} replicate, {blurs} of them in blurred samples and {early} so far early in training",
-        f"{count('not shown')} are not shown, {count('not shown: there')} of them as there was nothing to remedy",
-        f"{count('does not')} are contradicted",
-    ]
-    parts += [f"{count('not run')} were not run"] if count("not run") else []
-    return f"Of {len(verdicts)} claims: {'; '.join(parts)}."
-
-
-def claims_page() -> str:
-    cells, verdicts = [], []
-    for claim in CLAIMS:
-        line = [claim.text, claim.source, f"[{claim.suite}]({claim.suite}/table.md), {claim.dataset}, {claim.column}"]
-        found = judged(claim)
-        if found is None:
-            cells.append([*line, "-", "-", "-", "-", "not run"])
-            verdicts.append("not run")
-            continue
-        *sides, mean, half, said = found
-        for label, rows in zip((claim.ours, claim.other), sides, strict=True):
-            if not rows:
-                line.append(f"{label:g}")
-                continue
-            sharp = values_of(rows, "high_quality") if claim.column in ("coverage", "modes") else []
-            sharp = f", sharp {statistics.mean(sharp):.2f}" if sharp else ""
-            line.append(f"{label}: {cell(rows, claim.column)}{sharp}, n = {len(rows)}")
-        digits = columns_of(claim.dataset)[claim.column]
-        spread = f" [{mean - half:+.{digits}f}, {mean + half:+.{digits}f}]" if half < math.inf else ""
-        published = "-" if claim.published is None else "{:+.{d}f} +- {:.{d}f}".format(*claim.published, d=digits)
-        cells.append([*line, f"{mean:+.{digits}f}{spread}", published, f"**{said}**"])
-        verdicts.append(said)
-    noise = statistics.mean(values_of(rows_of("quick", "grid", NOISE), "modes"))
-    lines = [
-        "# Claims",
-        "",
-        "What papers and lecture notes say, held against the tables in this folder. Made by `python scripts/report.py` "
-        "from the rows in each suite's runs.csv. [`scripts/lib/claims.py`](../scripts/lib/claims.py) has the claims, "
-        "[`scripts/lib/statistics.py`](../scripts/lib/statistics.py) the rule of the verdicts. "
-        f"{summary(verdicts)}",
-        "",
-        "`difference` is signed so that positive is as claimed; in brackets its 95 % interval over the seeds (Welch's "
-        "t). *Replicates*: the interval is above 0. *Does not*: it is below 0; or below what was published (by two "
-        "standard errors), though the baseline lost as much; or no seed differs. *Not shown*: else; where there are "
-        "too few seeds to say; and where the baseline has no mode left to win. *In blurred samples*: fewer than half "
-        "of them are sharp (of images: more than half are none that the classifier is sure of). *Early in training*: "
-        "at a fraction of the updates of the protocol. Of so many intervals about one in twenty misses. `modes`, the "
-        "papers' count, are those with at least one sample within 3 standard deviations; `sharp` is the share of such "
-        f"samples: reaching the modes with a blur is easy, uniform noise has {noise:.0f} of the grid's 25. A verdict "
-        "is about these files with the networks, settings and budgets of each table, not about the papers' own.",
-        "",
-        *table(["claim", "source", "where", "measured", "against", "difference", "published", "verdict"], cells),
-    ]
-    return "\n".join(lines)
 
 
 # the pages ----------------------------------------------------------------------------------------------------------
@@ -235,69 +127,55 @@ def quick_rows(algos: list[str]) -> dict[tuple[str, str], list[dict]]:
     return found
 
 
-def seeds_of(found: dict[tuple[str, str], list[dict]], data: str) -> str:
-    """How many seeds the files had on a data set: "10", or "8-10"."""
-    return "-".join(map(str, sorted({len(rows) for (name, _), rows in found.items() if name == data})))
-
-
-def working(algo: str, dataset: str) -> str:
-    """In how many of the settings of the search a file reaches the goal: "3 of 12"."""
-    these = search.searched(results("search"), algo, dataset)
-    return f"{sum(map(search.reached, these))} of {len(these)}" if these else "-"
+def stacked(algo: str) -> list[dict]:
+    """The rows of a file with its defaults on stacked digits, of the first suite that has them."""
+    found = (rows_of(suite, "stacked_digits", algo) for suite in SUITES)
+    return next(filter(None, found), [])
 
 
 def files_table() -> list[str]:
     """The README's table: each file with its paper, what it remedies, how much of it is new and what it reaches."""
     found = quick_rows([*ALGOS, *CONTROLS])
-    n = {data: seeds_of(quick_rows(ALGOS), data) for data in ("ring", "grid")}
-    head = ["file and paper", "remedies", "lines changed"]
-    head += [f"{data} (n = {n[data]}): modes covered of {MODES[data]}, sharp" for data in ("ring", "grid")]
-    head.append("settings that work: ring, digits")
+    sets = [data for data in search.RATES if any(row["dataset"] == data for row in results("search"))]
     cells = []
     for algo in ALGOS:
         text, address = paper(algo)
-        cells.append([f"[`{algo}.py`](algos/{algo}.py), [{text}]({address})", remedies(algo), changed_lines(algo)])
-        for rows in (found["ring", algo], found["grid", algo]):
-            cells[-1].append(f"{cell(rows, 'coverage')}, {average(rows, 'high_quality'):.2f}")
-        cells[-1].append(", ".join(working(algo, data) for data in ("ring", "digits")))
-    for control in CONTROLS:
-        both = [found[data, control] for data in ("ring", "grid")]
-        cells.append(
-            [control, "", "", *(f"{average(r, 'coverage'):.1f}, {average(r, 'high_quality'):.2f}" for r in both), ""]
-        )
-    return table(head, cells)
+        these = [search.searched(results("search"), algo, data) for data in sets]
+        work = ", ".join(f"{sum(map(search.reached, rows))}" for rows in these)
+        runs = [found["ring", algo], found["grid", algo], stacked(algo)]
+        cells.append([f"[`{algo}.py`](algos/{algo}.py)", f"[{text}]({address})", remedies(algo), changed_lines(algo)])
+        cells[-1] += [*map(count, runs), work or "-", seconds_of(runs[0])]
+    cells += [
+        [control, "", "", "", *(count(found[d, control]) for d in ("ring", "grid")), "", "", ""] for control in CONTROLS
+    ]
+    head = ["file", "paper", "remedies", "lines changed", "success: ring", "grid", "stacked digits"]
+    return table([*head, f"settings that work, of 12: {', '.join(sets)}", "seconds"], cells)
 
 
 def quick_table() -> list[str]:
-    """The same numbers in full, with their intervals, seconds and films."""
-    found, cells = quick_rows(ALGOS), []
-    names = {"coverage": "modes covered", "high_quality": "sharp", "w1": "w1"}
+    """The numbers of the ring and the grid in full, with their intervals, seconds and films."""
+    found, cells = quick_rows([*ALGOS, *CONTROLS]), []
+    names = {"success": "success", "coverage": "modes covered of {}", "high_quality": "sharp", "w1": "w1"}
     head = ["file"]
     for data in ("ring", "grid"):
-        first, *others = names.values()
-        head += [f"{data} (n = {seeds_of(found, data)}): {first} of {MODES[data]}", *others, "seconds"]
-    for algo in ALGOS:
-        cells.append([f"[`{algo}.py`](../algos/{algo}.py)"])
+        first, *others = (name.format(MODES[data]) for name in names.values())
+        head += [f"{data}: {first}", *others, "seconds"]
+    for algo in [*ALGOS, *CONTROLS]:
+        cells.append([algo if algo in CONTROLS else f"[`{algo}.py`](../algos/{algo}.py)"])
         for data in ("ring", "grid"):
-            cells[-1] += [*(cell(found[data, algo], column) for column in names), seconds_of(found[data, algo])]
-        cells[-1].append(f"[film](quick/{algo}-ring.gif)")
-    for control in CONTROLS:
-        cells.append([control])
-        for data in ("ring", "grid"):
-            cells[-1] += [*(cell(rows_of("quick", data, control), column) for column in names), ""]
-        cells[-1].append("")
+            rows = found[data, algo]
+            cells[-1] += [*(cell(rows, column) for column in names), "" if algo in CONTROLS else seconds_of(rows)]
+        cells[-1].append("" if algo in CONTROLS else f"[film](quick/{algo}-ring.gif)")
     return table([*head, "film"], cells)
 
 
 def suites_table() -> list[str]:
-    """The table of the suites that have been run."""
+    """The table of the suites: those that have been run, and those that have not."""
     cells = []
     for name, suite in SUITES.items():
-        planned = {row.label: int(row.flags["steps"]) for row in suite.rows if "steps" in row.flags}
-        if runs := [row for row in results(name) if row["label"] not in CONTROLS]:
-            shares = [int(row["steps"]) / planned.get(row["label"], int(row["steps"])) for row in runs]
-            cells.append([f"[`{name}`]({name}/table.md)", suite.title, len(runs), f"{100 * min(shares):.3g} %"])
-    return table(["suite", "what it compares", "runs", "of the protocol's updates"], cells)
+        runs = [row for row in results(name) if row["label"] not in CONTROLS]
+        cells.append([f"[`{name}`]({name}/table.md)" if runs else f"`{name}`", suite.title, len(runs) or "not run yet"])
+    return table(["suite", "what it compares", "runs"], cells)
 
 
 def speed_tables() -> list[str]:
@@ -371,10 +249,16 @@ def quoting() -> dict[Path, Callable[[str], str]]:
     """The files that quote results, and for each the function that renews its text."""
     files = {ROOT / page: partial(with_results, page=page) for page in PAGES}
     files |= {ROOT / "results" / "CLAIMS.md": lambda _: claims_page()}
+    for name, suite in SUITES.items():
+        if rows := results(name):
+            files[ROOT / "results" / name / "table.md"] = lambda _, args=(name, suite, rows): page(*args)
     return files | {ROOT / "algos" / f"{algo}.py": with_expected for algo in ALGOS}
 
 
 def main(args: Args) -> None:
+    if args.next:
+        print("\n".join(to_run()))
+        return
     stale = {}
     for path, renewed in quoting().items():
         old = path.read_text() if path.exists() else ""

@@ -7,6 +7,7 @@ from conftest import ALGOS
 
 from scripts import benchmark
 from scripts.lib import search, suites
+from scripts.lib.statistics import success, values_of
 
 
 @pytest.mark.parametrize("name", ALGOS)
@@ -46,6 +47,12 @@ def test_goal_and_best():
     digits = {"dataset": "digits", "status": "finished", "fid": "2.0", "missing": "0"}
     assert search.reached(digits) and not search.reached(digits | {"fid": "2.01"})
     assert not search.reached(digits | {"missing": "1"})
+    stacked = {"dataset": "stacked_digits", "status": "finished", "modes": "900", "unsure": "0.5"}
+    assert success(stacked) and not success(stacked | {"modes": "899"}) and not success(stacked | {"unsure": "0.51"})
+    diverged, failed = ({"status": status} for status in ("diverged: at 3", "failed: no disk"))
+    assert success(ring | diverged) is False and success(ring | failed) is None and not search.reached(ring | failed)
+    assert success({"dataset": "celeba", "status": "finished"}) is None  # no goal
+    assert values_of([ring, ring | diverged, ring | failed, stacked], "success") == [1, 0, 1]
     rows = [ring | {"command": "algos/gan.py", "w1": w, "status": s} for w, s in
             [("0.4", "finished"), ("", "diverged: at 3"), ("0.2", "finished")]]  # fmt: skip
     assert [row["w1"] for row in search.searched(rows, "gan", "ring")] == ["0.2", "0.4", ""]

@@ -1,7 +1,9 @@
-"""The claims of papers and lecture notes that results/ can test: which difference, and what was published of it.
+"""The claims that results/ can test, each written down with the verdict it expects, and the margins of "equivalent".
 
-Each claim says that one mean is larger than another. The verdict is read off the 95 % interval of the difference
-(scripts/lib/statistics.py): nothing is chosen after the numbers are known.
+A claim is about two rows of suites and one outcome. Claims of one kind about the first outcome, success, are a family,
+and those about the others are another: within a family p is corrected for their number (Benjamini & Hochberg 1995).
+`registered` is the commit in which a claim was first written as it stands: "" is this revision (the next one puts its
+hash there, before the runs), and "after" a claim that was restated after its runs and so is no prediction.
 """
 
 import sys
@@ -11,256 +13,170 @@ if __name__ == "__main__":
     print("this is a library; the command that judges the claims is: python scripts/report.py", file=sys.stderr)
     raise SystemExit(2)
 
+from scripts.lib.headers import ALGOS
+from scripts.lib.suites import EXACT, pair_label, parts_label
+
+LOWER = ("w1", "fid", "reverse_kl")  # the less of these, the better
+MARGINS = {"success": 0.25, "high_quality": 0.05, "w1": 0.1, "reverse_kl": 0.1, "fid": 0.5, "is": 0.2}
+MODES_MARGIN = {"ring": 1, "grid": 2, "stacked_digits": 50, "stacked_mnist": 50}
+KINDS = {
+    "direct": "Claims of papers, with their networks and settings",
+    "conceptual": "Claims of papers and lecture notes, with the networks and settings of this project",
+    "own": "Hypotheses of this project",
+}
+
 
 @dataclass(frozen=True)
 class Claim:
-    """That `column` is larger (sign = 1; smaller: -1) in the row `ours` of a suite than in `other` or than a number."""
+    """That, in `column`, the row `ours` of a suite is better than the row `other`, or worse, or equivalent."""
 
+    kind: str
     text: str
     source: str
     suite: str
     dataset: str
     column: str
     ours: str
-    other: str | float
-    sign: int = 1
-    published: tuple[float, float] | None = None
-    """the difference that was published, in the units of the column, and its standard error"""
+    other: str
+    expected: str = "better"
+    registered: str = ""
+    other_suite: str = ""
+    """the suite of `other`, where it is another"""
+
+    @property
+    def margin(self) -> float:
+        """The least difference that matters, in the units of the column."""
+        return MODES_MARGIN[self.dataset] if self.column == "modes" else MARGINS[self.column]
+
+    @property
+    def family(self) -> tuple[str, bool]:
+        return self.kind, self.column == "success"
 
 
 NOTES = "lecture notes on GAN pathologies"  # they summarise Weng 2019, arXiv 1904.08994, and Salimans et al. 2016
-CLAIMS = [
-    # the disease
-    Claim(
-        "A GAN with the usual, non-saturating loss ends without some modes of the ring.",
-        "PacGAN (Lin et al. 2018), table 1, GAN",
-        "quick", "ring", "modes", "nsgan", 8.0, -1, (8 - 6.3, 0.5),
-    ),
-    Claim(
-        "A GAN with the usual, non-saturating loss ends without some modes of the grid.",
-        "PacGAN, table 1, GAN",
-        "quick", "grid", "modes", "nsgan", 25.0, -1, (25 - 17.3, 0.8),
-    ),
-    Claim(
-        "The minimax loss saturates, and G learns less from it (here: ends farther from the data than nsgan).",
-        f"Goodfellow et al. 2014, section 3; {NOTES}",
-        "quick", "ring", "w1", "gan", "nsgan",
-    ),
-    # the remedies on the ring and the grid
-    Claim(
-        "Packing two samples keeps modes of the ring that the same GAN loses.",
-        "PacGAN, table 1",
-        "packing", "ring", "modes", "m = 2", "m = 1", 1, (7.9 - 6.3, 0.51),
-    ),
-    Claim(
-        "Packing two samples keeps modes of the grid that the same GAN loses.",
-        "PacGAN, table 1",
-        "packing", "grid", "modes", "m = 2", "m = 1", 1, (23.8 - 17.3, 1.06),
-    ),
-    Claim(
-        "Four samples in a pack keep more modes of the grid than two.",
-        "PacGAN, table 1",
-        "packing", "grid", "modes", "m = 4", "m = 2", 1, (24.8 - 23.8, 0.73),
-    ),
-    Claim(
-        "The Wasserstein loss, with weight clipping, alleviates mode collapse: on the ring.",
-        f"Arjovsky et al. 2017; {NOTES}",
-        "quick", "ring", "modes", "wgan", "nsgan",
-    ),
-    Claim(
-        "The Wasserstein loss, with weight clipping, alleviates mode collapse: on the grid.",
-        f"Arjovsky et al. 2017; {NOTES}",
-        "quick", "grid", "modes", "wgan", "nsgan",
-    ),
-    Claim(
-        "The Wasserstein loss, with the gradient penalty, alleviates mode collapse: on the ring.",
-        f"Gulrajani et al. 2017; {NOTES}",
-        "quick", "ring", "modes", "wgan_gp", "nsgan",
-    ),
-    Claim(
-        "The Wasserstein loss, with the gradient penalty, alleviates mode collapse: on the grid.",
-        f"Gulrajani et al. 2017; {NOTES}",
-        "quick", "grid", "modes", "wgan_gp", "nsgan",
-    ),
-    Claim(
-        "DRAGAN's penalty mitigates mode collapse: on the ring.",
-        "Kodali et al. 2017",
-        "quick", "ring", "modes", "dragan", "nsgan",
-    ),
-    Claim(
-        "DRAGAN's penalty mitigates mode collapse: on the grid.",
-        "Kodali et al. 2017",
-        "quick", "grid", "modes", "dragan", "nsgan",
-    ),
-    Claim(
-        "LSGAN is more stable than the cross-entropy GAN (here: keeps more modes of the ring).",
-        "Mao et al. 2017, abstract",
-        "quick", "ring", "modes", "lsgan", "nsgan",
-    ),
-    Claim(
-        "Two discriminators, for both KL divergences, avoid mode collapse: on the ring.",
-        "D2GAN (Nguyen et al. 2017), abstract",
-        "quick", "ring", "modes", "d2gan", "nsgan",
-    ),
-    Claim(
-        "Two discriminators, for both KL divergences, avoid mode collapse: on the grid.",
-        "D2GAN, abstract",
-        "quick", "grid", "modes", "d2gan", "nsgan",
-    ),
-    Claim(
-        "Two opposed discriminators, one with minibatch discrimination, avoid mode collapse: on the ring.",
-        "Zhang, Li & Yu 2018",
-        "quick", "ring", "modes", "dual_d_selu", "nsgan",
-    ),
-    Claim(
-        "Two opposed discriminators, one with minibatch discrimination, avoid mode collapse: on the grid.",
-        "Zhang, Li & Yu 2018",
-        "quick", "grid", "modes", "dual_d_selu", "nsgan",
-    ),
-    Claim(
-        "A generator that maximises the likelihood, KL(p_data, p_g), does not drop modes (here: fewer than nsgan).",
-        "lecture notes on GANs, section 2, with Goodfellow 2014, arXiv 1412.6515",
-        "quick", "ring", "modes", "mlegan", "nsgan",
-    ),
-    Claim(
-        "Noise on the discriminator's inputs improves convergence (here: more modes of the ring).",
-        f"{NOTES}; Arjovsky & Bottou 2017",
-        "stabilisers", "ring", "modes", "with noise", "nsgan",
-    ),
-    Claim(
-        "Noise on the discriminator's inputs improves convergence (here: more modes of the grid).",
-        f"{NOTES}; Arjovsky & Bottou 2017",
-        "stabilisers", "grid", "modes", "with noise", "nsgan",
-    ),
-    Claim(
-        "A penalty on the discriminator's weights improves convergence (here: more modes of the ring).",
-        NOTES,
-        "stabilisers", "ring", "modes", "with weight penalty", "nsgan",
-    ),
-    Claim(
-        "A penalty on the discriminator's weights improves convergence (here: more modes of the grid).",
-        NOTES,
-        "stabilisers", "grid", "modes", "with weight penalty", "nsgan",
-    ),
-    # one parameter
-    Claim(
-        "Looking five updates of D ahead keeps more modes of the ring than not looking ahead.",
-        "Metz et al. 2017; lecture notes on GANs, section 4.1",
-        "unrolled-k", "ring", "modes", "K = 5", "K = 0",
-    ),
-    Claim(
-        "Looking five updates of D ahead gives sharper samples of the ring than not looking ahead.",
-        "this project, before these runs",
-        "unrolled-k", "ring", "high_quality", "K = 5", "K = 0",
-    ),
-    Claim(
-        "Ten updates ahead keep more modes of the ring than one.",
-        "Metz et al. 2017, of stacked MNIST",
-        "unrolled-k", "ring", "modes", "K = 10", "K = 1",
-    ),
-    Claim(
-        "DRAGAN with a small c gives sharper samples than with a large one.",
-        "README of DRAGAN's code",
-        "dragan-c", "ring", "high_quality", "c = 0.0001", "c = 1",
-    ),
-    Claim(
-        "DRAGAN with a large c is more stable than with a small one (here: keeps more modes).",
-        "README of DRAGAN's code",
-        "dragan-c", "ring", "modes", "c = 1", "c = 0.0001",
-    ),
-    Claim(
-        "In BEGAN a smaller gamma gives less diversity: images differ less at 0.3 than at 0.7.",
-        "article on DRAGAN, of a figure of Berthelot et al. 2017",
-        "began-gamma", "fashion_mnist", "distance", "gamma = 0.7", "gamma = 0.3",
-    ),
-    # dual-D SELU's ablations
-    Claim(
-        "Minibatch discrimination keeps dual-D SELU from dropping modes.",
-        "Zhang, Li & Yu 2018, section 1",
-        "dual-d-ring", "ring", "modes", "dual_d_selu", "without minibatch discrimination",
-    ),
-    *(
-        Claim(
-            f"Dual-D SELU has a better Inception Score than {what}.",
-            f"Zhang, Li & Yu 2018, table {number}",
-            "dual-d-ablations", "mnist", "is", "the paper's", row,
-        )
-        for what, number, row in [
-            ("without minibatch discrimination", 2, "without minibatch discrimination"),
-            ("without SELU", 2, "without SELU"),
-            ("with minibatch discrimination in both", 2, "both with minibatch discrimination"),
-            ("with SELU in both", 2, "both with SELU"),
-            ("without residual blocks", 2, "without residual blocks"),
-            ("with the hinge loss", 3, "hinge loss"),
-            ("with a gradient penalty", 3, "gradient penalty"),
-            ("with the hinge loss and a gradient penalty", 3, "hinge loss, gradient penalty"),
-        ]
-    ),
-    # the papers' own protocols
-    Claim(
-        "Packing two samples keeps modes of the ring, with PacGAN's networks and settings.",
-        "PacGAN, table 1",
-        "pacgan", "ring", "modes", "m = 2", "GAN (m = 1)", 1, (7.9 - 6.3, 0.51),
-    ),
-    Claim(
-        "Packing two samples keeps modes of the grid, with PacGAN's networks and settings.",
-        "PacGAN, table 1",
-        "pacgan", "grid", "modes", "m = 2", "GAN (m = 1)", 1, (23.8 - 17.3, 1.06),
-    ),
-    Claim(
-        "Four samples in a pack keep more modes of the grid than two, with PacGAN's networks and settings.",
-        "PacGAN, table 1",
-        "pacgan", "grid", "modes", "m = 4", "m = 2", 1, (24.8 - 23.8, 0.73),
-    ),
-    Claim(
-        "Packing spreads the sharp samples more evenly over the modes of the ring.",
-        "PacGAN, table 1",
-        "pacgan", "ring", "reverse_kl", "m = 2", "GAN (m = 1)", -1, (0.45 - 0.07, 0.095),
-    ),
-    Claim(
-        "Packing spreads the sharp samples more evenly over the modes of the grid.",
-        "PacGAN, table 1",
-        "pacgan", "grid", "reverse_kl", "m = 2", "GAN (m = 1)", -1, (0.70 - 0.13, 0.081),
-    ),
-    Claim(
-        "Packing two samples keeps modes of stacked MNIST.",
-        "PacGAN, table 2",
-        "pacgan-stacked", "stacked_mnist", "modes", "m = 2", "DCGAN (m = 1)", 1, (1000.0 - 78.9, 6.46),
-    ),
-    Claim(
-        "Looking five updates of a small D ahead keeps modes of stacked MNIST.",
-        "Metz et al. 2017, table 1",
-        "unrolled-stacked", "stacked_mnist", "modes", "D = 1/4, K = 5", "D = 1/4, K = 0", 1, (236.4 - 30.6, 66.6),
-    ),
-    # what the same files say of networks and schedules: found in sketches of this project, tested here
-    Claim(
-        "Tanh instead of ReLU, in both networks, keeps modes that nsgan loses.",
-        "this project, before these runs",
-        "networks", "ring", "modes", "nsgan, tanh", "nsgan, as it is",
-    ),
-    Claim(
-        "With PyTorch's initialisation the minimax GAN keeps more modes than nsgan.",
-        "this project, before these runs",
-        "networks", "ring", "modes", "gan, as it is", "nsgan, as it is",
-    ),
-    Claim(
-        "With He et al.'s initialisation the minimax GAN keeps fewer modes than nsgan.",
-        "this project, before these runs",
-        "networks", "ring", "modes", "nsgan, He", "gan, He",
-    ),
-    Claim(
-        "A learning rate that falls to zero sharpens the samples of nsgan.",
-        "this project, before these runs",
-        "networks", "ring", "high_quality", "nsgan, as it is", "nsgan, constant rate",
-    ),
-    Claim(
-        "A learning rate that falls to zero sharpens the samples of PacGAN.",
-        "this project, before these runs",
-        "networks", "ring", "high_quality", "pacgan, as it is", "pacgan, constant rate",
-    ),
-    Claim(
-        "A learning rate that falls to zero sharpens the samples of unrolled GAN.",
-        "this project, before these runs",
-        "networks", "ring", "high_quality", "unrolled, as it is", "unrolled, constant rate",
-    ),
+PACGAN = "PacGAN (Lin et al. 2018), table"
+DUAL_D = "Zhang, Li & Yu 2018"
+R3GAN = "R3GAN (Huang et al. 2024), section 2"
+DRAGAN = "README of DRAGAN's code"
+WGAN = "Arjovsky et al. 2017"
+SETS = {"ring": "the ring", "grid": "the grid", "stacked_digits": "stacked digits"}
+POINTS = ("ring", "grid")
+ALL, NONE = parts_label(("pairing", "R1", "R2")), parts_label(())
+PAIRING, R1, R2, PAIRING_R1 = (parts_label(parts) for parts in (("pairing",), ("R1",), ("R2",), ("pairing", "R1")))
+OLD_NONE, OLD_R1 = parts_label((), "0.5"), parts_label(("R1",), "0.5")
+
+DIRECT = [
+    ("Packing two samples keeps modes of the ring, with PacGAN's networks and settings.", f"{PACGAN} 1: 7.9 and 6.3",
+     "pacgan", "ring", "modes", "m = 2", "GAN (m = 1)", "better", "2165d95"),
+    ("Packing two samples keeps modes of the grid, with PacGAN's networks and settings.", f"{PACGAN} 1: 23.8 and 17.3",
+     "pacgan", "grid", "modes", "m = 2", "GAN (m = 1)", "better", "98e563b"),
+    ("Four samples in a pack keep more modes of the grid than two, with PacGAN's networks and settings.",
+     f"{PACGAN} 1: 24.8 and 23.8", "pacgan", "grid", "modes", "m = 4", "m = 2", "better", "98e563b"),
+    ("Packing spreads the sharp samples more evenly over the modes of the ring.", f"{PACGAN} 1: 0.07 and 0.45",
+     "pacgan", "ring", "reverse_kl", "m = 2", "GAN (m = 1)", "better", "98e563b"),
+    ("Packing spreads the sharp samples more evenly over the modes of the grid.", f"{PACGAN} 1: 0.13 and 0.70",
+     "pacgan", "grid", "reverse_kl", "m = 2", "GAN (m = 1)", "better", "98e563b"),
+    ("Looking five updates of a small D ahead keeps modes of stacked MNIST.", "Metz et al. 2017, table 1: 236 and 31",
+     "unrolled-stacked", "stacked_mnist", "modes", "D = 1/4, K = 5", "D = 1/4, K = 0", "better", "2165d95"),
 ]  # fmt: skip
+CONCEPTUAL = [
+    *((f"A GAN with the usual, non-saturating loss seldom learns {SETS[data]}.", f"{PACGAN} 1, GAN", "quick", data,
+       "success", "nsgan", EXACT, "worse", "after") for data in POINTS),
+    *((f"In packs of two samples {SETS[data]} is learned more often than one by one.", f"{PACGAN} 1", "packing", data,
+       "success", "m = 2", "m = 1", "better", "after") for data in POINTS),
+    ("In packs of four samples the grid is learned more often than in packs of two.", f"{PACGAN} 1", "packing", "grid",
+     "success", "m = 4", "m = 2", "better", "after"),
+    ("Packing two samples keeps modes of stacked MNIST.", f"{PACGAN} 2: 1000 and 79", "pacgan-stacked",
+     "stacked_mnist", "modes", "m = 2", "DCGAN (m = 1)", "better", "2165d95"),
+    *((f"With noise on the discriminator's inputs {SETS[data]} is learned more often.",
+       f"{NOTES}; Arjovsky & Bottou 2017", "stabilisers", data, "success", "with noise", "nsgan", "better", "after")
+      for data in POINTS),
+    *((f"With a penalty on the discriminator's weights {SETS[data]} is learned more often.", NOTES, "stabilisers", data,
+       "success", "with weight penalty", "nsgan", "better", "after") for data in POINTS),
+    ("Looking five updates of D ahead, the ring is learned more often than without.",
+     "Metz et al. 2017; lecture notes on GANs, section 4.1", "unrolled-k", "ring", "success", "K = 5", "K = 0",
+     "better", "after"),
+    ("Looking ten updates of D ahead, the ring is learned more often than with one.",
+     "Metz et al. 2017, of stacked MNIST", "unrolled-k", "ring", "success", "K = 10", "K = 1", "better", "after"),
+    ("DRAGAN with a small c gives sharper samples than with a large one.", DRAGAN, "dragan-c", "ring", "high_quality",
+     "c = 0.0001", "c = 1", "better", "2165d95"),
+    ("DRAGAN with a large c learns the ring more often than with a small one.", DRAGAN, "dragan-c", "ring", "success",
+     "c = 1", "c = 0.0001", "better", "after"),
+    ("DRAGAN with the published lambda 10, k 1 and c 10 learns the ring more often than nsgan.py.",
+     "Kodali et al. 2017, algorithm 1", "dragan-c", "ring", "success", "as published (lambda 10, c 10)",
+     pair_label("nsgan"), "better", "", "baselines"),
+    ("Dual-D SELU with minibatch discrimination learns the ring more often than without.", f"{DUAL_D}, section 1",
+     "dual-d-ring", "ring", "success", "dual_d_selu", "without minibatch discrimination", "better", "after"),
+    *((f"Dual-D SELU has a better Inception Score than {what}.", f"{DUAL_D}, table {number}", "dual-d-ablations",
+       "mnist", "is", "the paper's", label or what, "better", "2165d95")
+      for what, label, number in [
+          ("without minibatch discrimination", "", 2),
+          ("without SELU", "", 2),
+          ("with minibatch discrimination in both", "both with minibatch discrimination", 2),
+          ("with SELU in both", "both with SELU", 2),
+          ("without residual blocks", "", 2),
+          ("with the hinge loss", "hinge loss", 3),
+          ("with a gradient penalty", "gradient penalty", 3),
+          ("with the hinge loss and a gradient penalty", "hinge loss, gradient penalty", 3),
+      ]),
+    *((f"WGAN-GP needs no balance of D and G: with {n} updates of D it learns the ring as often as with five.",
+       f"{WGAN}; lecture notes on GANs, section 5.3", "wgan-claims", "ring", "success", f"d_steps = {n}", "d_steps = 5",
+       "equivalent") for n in (1, 2, 10)),
+    ("The better D of WGAN-GP is trained, the better G learns: nearer to the data with ten updates of D than with one.",
+     WGAN, "wgan-claims", "ring", "w1", "d_steps = 10", "d_steps = 1"),
+    *((f"WGAN-GP does not depend on the architecture: with {name} it learns the ring as often.",
+       f"{WGAN}; Gulrajani et al. 2017", "networks", "ring", "success", f"wgan_gp, {name}", "wgan_gp, as it is",
+       "equivalent") for name in ("leaky ReLU", "tanh", "He", "orthogonal")),
+    *((f"Pairing, R1 and R2 learn {SETS[data]} more often than a GAN with R1.", R3GAN, "zero-centred", data, "success",
+       ALL, R1) for data in SETS),
+    *((f"Pairing and R1 without R2 learn {SETS[data]} less often than with it.", R3GAN, "zero-centred", data, "success",
+       PAIRING_R1, ALL, "worse") for data in SETS),
+]  # fmt: skip
+OWN = [
+    ("Looking five updates of D ahead gives sharper samples of the ring than not looking ahead.", "", "unrolled-k",
+     "ring", "high_quality", "K = 5", "K = 0", "better", "98e563b"),
+    ("Tanh instead of ReLU, in both networks, keeps modes that nsgan loses.", "", "networks", "ring", "modes",
+     "nsgan, tanh", "nsgan, as it is", "better", "2165d95"),
+    ("With PyTorch's initialisation the minimax GAN keeps more modes than nsgan.", "", "networks", "ring", "modes",
+     "gan, as it is", "nsgan, as it is", "better", "2165d95"),
+    ("With He et al.'s initialisation the minimax GAN keeps fewer modes than nsgan.", "", "networks", "ring", "modes",
+     "gan, He", "nsgan, He", "worse", "98e563b"),
+    *((f"A learning rate that falls to zero sharpens the samples of {name}.", "", "networks", "ring", "high_quality",
+       f"{algo}, as it is", f"{algo}, constant rate", "better", "98e563b")
+      for name, algo in [("nsgan", "nsgan"), ("PacGAN", "pacgan"), ("unrolled GAN", "unrolled")]),
+    *((text.format(SETS[data]), "", "zero-centred", data, "success", ours, other, expected)
+      for data in SETS
+      for text, ours, other, expected in [
+          ("R1 alone learns {} more often than no penalty.", R1, NONE, "better"),
+          ("Pairing alone learns {} as often as neither pairing nor penalty.", PAIRING, NONE, "equivalent"),
+          ("R2 alone learns {} as often as R1 alone.", R2, R1, "equivalent"),
+          ("With R1, beta1 0.5 learns {} as often as beta1 0.", OLD_R1, R1, "equivalent"),
+          ("Without pairing and penalty, beta1 0.5 learns {} less often than beta1 0.", OLD_NONE, NONE, "worse"),
+          ("R1 with gamma 10 learns {} as often as with gamma 1.", "r1.py, gamma 10", "r1.py, gamma 1", "equivalent"),
+      ]),
+    ("R1 with gamma 0.01 learns the ring as often as with gamma 1.", "", "zero-centred", "ring", "success",
+     "r1.py, gamma 0.01", "r1.py, gamma 1", "equivalent"),
+    ("R1 with gamma 0.01 learns the grid less often than with gamma 1.", "", "zero-centred", "grid", "success",
+     "r1.py, gamma 0.01", "r1.py, gamma 1", "worse"),
+]  # fmt: skip
+CLAIMS = [
+    Claim(kind, *claim)
+    for kind, claims in [("direct", DIRECT), ("conceptual", CONCEPTUAL), ("own", OWN)]
+    for claim in claims
+]
+
+# every file against three baselines, on success and on w1 -----------------------------------------------------------
+
+BASELINES = {"nsgan": "`nsgan.py`", "gan": "`gan.py`", "own rate": "`nsgan.py` with the file's learning rate and beta1"}
+COMPARED = [
+    Claim(baseline, "", "", "quick", data, column, algo, other, "better", "", suite)
+    for algo in ALGOS
+    for data in POINTS
+    for column in ("success", "w1")
+    for baseline, other, suite in [
+        ("nsgan", "nsgan", ""),
+        ("gan", "gan", ""),
+        ("own rate", pair_label(algo), "baselines"),
+    ]
+    if algo != other and (data == "ring" or not suite)
+]

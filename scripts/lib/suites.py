@@ -4,6 +4,7 @@ Published numbers, mean +- standard error where there is one: PacGAN's and VEEGA
 repositories, Metz et al.'s as PacGAN's reprints them, dual-D SELU's from its paper.
 """
 
+import itertools
 import json
 import re
 import shlex
@@ -19,7 +20,7 @@ if __name__ == "__main__":
 from common.args import parse
 from scripts.lib import search
 from scripts.lib.headers import ALGOS
-from scripts.lib.statistics import MODES_OF_POINTS
+from scripts.lib.statistics import LOOKS, MODES_OF_POINTS
 from scripts.lib.tables import read_rows
 from scripts.lib.trained import fingerprint
 from scripts.lib.variants import CHANGES, module_of
@@ -66,6 +67,8 @@ class Suite:
     rows: list[Row]
     seed: int = FIRST_SEED
     """the first of its seeds"""
+    looks: int = 1
+    """LOOKS if seeds come in blocks of five until what they compare is decided, 1 if their number was fixed before"""
 
 
 # what a command means -----------------------------------------------------------------------------------------------
@@ -148,13 +151,71 @@ PUBLISHED = {
     ("unrolled", "ring"): "VEEGAN table 1: 7.6, 0.356",
     ("unrolled", "grid"): "VEEGAN table 1: 23.6, 0.16",
 }
+SEEDS: dict[tuple[str, str], int] = {}  # (file, data set): more than ten on the ring, five on the grid, by five
 QUICK = Suite(
     "all files on the ring and the grid",
     "All files with their defaults for the ring and for the grid. The networks are the same (three hidden layers of "
     "ReLU, PyTorch's initialisation, 2-D noise; `began.py` and `dual_d_selu.py` have their paper's activations), the "
     "budgets are not: see the seconds. Published numbers come from other networks and far longer runs.",
-    [Row(algo, algo, seeds=10, published=PUBLISHED.get((algo, "ring"), "")) for algo in ALGOS]
-    + [Row(algo, algo, GRID, published=PUBLISHED.get((algo, "grid"), "")) for algo in ALGOS],
+    [
+        Row(algo, algo, flags, SEEDS.get((algo, data), seeds), published=PUBLISHED.get((algo, data), ""))
+        for data, flags, seeds in [("ring", {}, 10), ("grid", GRID, 5)]
+        for algo in ALGOS
+    ],
+    looks=LOOKS,
+)
+
+
+def pair(algo: str) -> tuple[float, float]:
+    """The learning rate and beta1 of a file on the ring; RMSProp, of wgan.py, is Adam without beta1."""
+    preset = module_of(f"algos/{algo}.py").PRESETS["ring"]
+    return preset["lr"], preset.get("beta1", 0.0)
+
+
+def pair_label(algo: str) -> str:
+    return "nsgan, lr {:g}, beta1 {:g}".format(*pair(algo))
+
+
+BASELINES = Suite(
+    "nsgan.py with the learning rates and beta1 of the other files, on the ring",
+    "`nsgan.py` with each pair of learning rate and beta1 that a file has on the ring, on seeds of its own: what a "
+    "remedy is compared with, so that its settings are not taken for its loss.",
+    [
+        Row(label, "nsgan", {"lr": f"{lr:g}", "beta1": f"{beta1:g}"}, 10)
+        for label, (lr, beta1) in {pair_label(algo): pair(algo) for algo in ALGOS}.items()
+    ],
+    seed=61,
+    looks=LOOKS,
+)
+
+# the zero-centred penalties -----------------------------------------------------------------------------------------
+
+
+def parts_label(parts: tuple[str, ...], beta1: str = "0") -> str:
+    """A row of the suite zero-centred: "pairing, R1, beta1 0.5"."""
+    return f"{', '.join(parts) or 'nothing'}, beta1 {beta1}"
+
+
+PARTS = {"pairing": "no-pairing", "R1": "no-r1", "R2": "no-r2"}  # of r3gan.py, and the flag that leaves it out
+SUBSETS = [those for n in range(4) for those in itertools.combinations(PARTS, n)]
+ZERO_CENTRED = Suite(
+    "pairing, R1 and R2, each with and without the others; R1's weight",
+    "The ablation of the R3GAN paper (Huang et al. 2024): all eight subsets of pairing, R1 and R2 in `r3gan.py`, each "
+    "with beta1 0 and 0.5, and `r1.py` with gamma from 0.01 to 10. Without pairing and R2 `r3gan.py` is `r1.py`, with "
+    "none of the three it is `nsgan.py` with another learning rate. Stacked digits: 4,000 updates of G.",
+    [
+        Row(label, algo, data | flags, seeds)
+        for data, seeds in [({}, 15), (GRID, 5), ({"dataset": "stacked_digits", "steps": "4000"}, 5)]
+        for label, algo, flags in [
+            *(
+                (parts_label(parts, beta1), "r3gan", {off: "" for p, off in PARTS.items() if p not in parts} | flags)
+                for beta1, flags in [("0", {}), ("0.5", {"beta1": "0.5"})]
+                for parts in SUBSETS
+            ),
+            *((f"r1.py, gamma {gamma}", "r1", {"gamma": gamma}) for gamma in ("0.01", "0.1", "1", "10")),
+        ]
+    ],
+    seed=201,
 )
 
 # images -------------------------------------------------------------------------------------------------------------
@@ -184,12 +245,12 @@ COLOUR = Suite(
 # what decides besides the loss --------------------------------------------------------------------------------------
 
 NETWORKS = Suite(
-    "units, initialisation and learning-rate decay, for four files",
-    "The same four files with one thing changed at a time, in G and in D: the units of the hidden layers (leaky ReLU "
+    "units, initialisation and learning-rate decay",
+    "The same files with one thing changed at a time, in G and in D: the units of the hidden layers (leaky ReLU "
     "of slope 0.2, tanh), the initialisation (He et al., orthogonal of gain sqrt 2, both with zero biases), a constant "
     "learning rate. First ReLU, PyTorch's initialisation and a learning rate that falls to zero, as in the files.",
     [
-        Row(f"{algo}, {name}", algo, flags, change=change)
+        Row(f"{algo}, {name}", algo, flags, 15 if algo == "wgan_gp" else 5, change)
         for name, flags, change in [
             ("as it is", {}, ""),
             ("leaky ReLU", {}, "leaky"),
@@ -198,7 +259,7 @@ NETWORKS = Suite(
             ("orthogonal", {}, "orthogonal"),
             ("constant rate", {"no-lr-decay": ""}, ""),
         ]
-        for algo in ("nsgan", "gan", "pacgan", "unrolled")
+        for algo in ("nsgan", "gan", "pacgan", "unrolled", "wgan_gp")
     ],
 )
 STABILISERS = Suite(
@@ -232,16 +293,24 @@ UNROLLED_K = Suite(
 DRAGAN_C = Suite(
     "the noise of DRAGAN's penalty",
     "DRAGAN: c, the variance of the noise around the real samples where D's slope is held at 1. The ring has modes of "
-    "standard deviation 0.02, 1.5 apart.",
+    "standard deviation 0.02, 1.5 apart. Published are lambda 10 and c 10, here with our learning rate.",
     [
         Row(f"c = {c}", "dragan", {} if c == "0.01" else {"noise-variance": c})
         for c in ("0.0001", "0.001", "0.01", "0.1", "1")
-    ],
+    ]
+    + [Row("as published (lambda 10, c 10)", "dragan", {"lambda": "10", "noise-variance": "10"}, 10)],
+)
+WGAN_CLAIMS = Suite(
+    "how often the critic of WGAN-GP is updated",
+    "WGAN-GP: updates of D to one of G. The paper of WGAN promises that D may be trained as well as one likes.",
+    [Row(f"d_steps = {n}", "wgan_gp", {"d-steps": str(n)}, 15) for n in (1, 2, 5, 10)],
+    seed=301,
 )
 BEGAN_GAMMA = Suite(
     "BEGAN's diversity ratio, on Fashion-MNIST",
     "BEGAN: gamma, the error of generated images over that of real ones that the balance aims at. lambda_k is 0.1 for "
-    "these short runs, not 0.001.",
+    "these short runs, not 0.001. **With gamma 0.3 and 0.5 k stayed at 0: D was never shown a generated image, and G "
+    "drew grey. These rows are no observation of BEGAN**, and no claim is judged by them.",
     [
         Row(
             f"gamma = {gamma}",
@@ -381,11 +450,14 @@ SUITES = {
     "quick": QUICK,
     "images": IMAGES,
     "colour": COLOUR,
+    "baselines": BASELINES,
+    "zero-centred": ZERO_CENTRED,
     "networks": NETWORKS,
     "stabilisers": STABILISERS,
     "packing": PACKING,
     "unrolled-k": UNROLLED_K,
     "dragan-c": DRAGAN_C,
+    "wgan-claims": WGAN_CLAIMS,
     "mlegan": MLEGAN,
     "began-gamma": BEGAN_GAMMA,
     "dual-d-ring": DUAL_D_RING,

@@ -8,6 +8,8 @@ if __name__ == "__main__":
     print("this is a library; the command that writes the tables is: python scripts/benchmark.py", file=sys.stderr)
     raise SystemExit(2)
 
+CPUS = ("x86_64", "AMD64", "aarch64", "arm64")  # what environment() calls a device that is no GPU
+
 
 def read_rows(path: Path) -> list[dict[str, str]]:
     """The rows of a CSV file."""
@@ -38,3 +40,9 @@ def table(head: list[str], rows: list[list]) -> list[str]:
     ]
     rule = "|" + "|".join("-" * (w + 1) + (":" if r else "-") for w, r in zip(widths, right, strict=True)) + "|"
     return [lines[0], rule, *lines[1:], ""]
+
+
+def where(rows: list[dict]) -> str:
+    """What the runs ran on."""
+    devices = sorted({row["device"] for row in rows if row.get("device")})
+    return " or ".join("one CPU core" if device in CPUS else f"one {device}" for device in devices)
