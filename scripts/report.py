@@ -27,9 +27,11 @@ from scripts.lib import search
 from scripts.lib.command import command
 from scripts.lib.headers import ALGOS, INDENT, entries, paper, remedies
 from scripts.lib.statistics import MODES, cell, count, values_of
-from scripts.lib.suites import CONTROLS, ROOT, SUITES, settings_key
+from scripts.lib.suites import CONTROLS, EXACT, ROOT, SUITES, settings_key
 from scripts.lib.tables import read_rows, short, table, where
 from scripts.lib.verdicts import claims_page, results, rows_of, to_run
+
+IMAGE_SETS = {"digits": "digits", "mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
 
 
 @dataclass
@@ -169,6 +171,22 @@ def quick_table() -> list[str]:
     return table([*head, "film"], cells)
 
 
+def images_table() -> list[str]:
+    """The README's table of the five files that come nearest to MNIST, and of nsgan.py; then real images."""
+    found = {(data, algo): rows_of("images", data, algo) for data in IMAGE_SETS for algo in [*ALGOS, EXACT]}
+    order = sorted((a for a in ALGOS if found["mnist", a]), key=lambda algo: average(found["mnist", algo], "fid"))
+    cells = []
+    for algo in [*dict.fromkeys([*order[:5], "nsgan"]), EXACT]:
+        mnist = found["mnist", algo]
+        cells.append(["real images" if algo == EXACT else f"[`{algo}.py`](algos/{algo}.py)"])
+        for data in IMAGE_SETS:
+            rows = found[data, algo]
+            cells[-1] += [f"{average(rows, 'fid'):.2f}" if rows else "-"]
+        cells[-1] += [f"{average(mnist, 'unsure'):.2f}", "" if algo == EXACT else seconds_of(mnist)]
+    head = ["FID", *IMAGE_SETS.values(), "MNIST: unsure", "seconds"]
+    return table(head, cells)
+
+
 def suites_table() -> list[str]:
     """The table of the suites: those that have been run, and those that have not."""
     cells = []
@@ -228,7 +246,7 @@ def peers_tables() -> list[str]:
 
 
 PAGES = {  # page: what stands between its marks
-    "README.md": {"files": files_table, "diff": diff_block},
+    "README.md": {"files": files_table, "diff": diff_block, "images": images_table},
     "results/README.md": {"quick": quick_table, "suites": suites_table},
     "results/speed/README.md": {"speed": speed_tables, "peers": peers_tables},
 }
