@@ -332,8 +332,8 @@ def page(name: str, suite: Suite, rows: list[dict]) -> str:
     lines += [
         "`success`: the runs that learned the data, see [how to read the numbers](../README.md#how-to-read-the-numbers)"
         ", and the exact 95 % interval of their rate. Else each cell is the mean over n seeds and its 95 % interval by "
-        "the bootstrap; none where all seeds agree. A run that diverged counts as covering nothing, its distances are "
-        f"left out. `seconds`: median, {where(rows)} for each run, others running beside it.",
+        "the bootstrap; none where all seeds agree to the last digit shown. A diverged run counts as covering nothing, "
+        f"its distances are left out. `seconds`: median, {where(rows)} for each run, others running beside it.",
         "",
     ]
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
@@ -478,7 +478,7 @@ def draw(name: str, jobs: list[Job], folder: Path) -> None:
         here = {row: these for row, these in runs.items() if row.dataset == dataset}
         draw_curves(here, folder / f"curves-{dataset}.png")
     if name == "quick":
-        draw_profiles(read(name, folder), folder / "profiles.png")
+        draw_profiles([row for row in read(name, folder) if row["dataset"] in MODES_OF_POINTS], folder / "profiles.png")
     for row, ((_, path), *_) in runs.items() if name == "quick" else ():
         if row.dataset == "ring":
             print(shutil.copy(path / "training.gif", folder / f"{row.algo}-ring.gif"))

@@ -177,6 +177,8 @@ def test_a_cell_never_has_an_interval_without_width():
     assert of_runs.cell(rows, "modes") == f"7.8 [{low:.1f}, {high:.1f}]"
     assert of_runs.cell(rows, "success") == "3 of 4 [0.19, 0.99]" and of_runs.cell(rows[:2], "success")[:6] == "2 of 2"
     assert of_runs.interval([8.0] * 5) == (8, 8, 8)
+    rows = [row_of(high_quality=value) for value in (0.9001, 0.9002, 0.9003)]
+    assert of_runs.cell(rows, "high_quality") == "0.90"
 
 
 def test_interval_holds_the_mean_as_often_as_it_says():

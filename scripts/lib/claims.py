@@ -2,8 +2,8 @@
 
 A claim is about two rows of suites and one outcome. Claims of one kind about the first outcome, success, are a family,
 and those about the others are another: within a family p is corrected for their number (Benjamini & Hochberg 1995).
-`registered` is the commit in which a claim was first written as it stands: "" is this revision (the next one puts its
-hash there, before the runs), and "after" a claim that was restated after its runs and so is no prediction.
+`registered` is the commit in which a claim was first written as it stands, or "after": it was restated after its runs,
+and so is no prediction.
 """
 
 import sys
@@ -16,6 +16,7 @@ if __name__ == "__main__":
 from scripts.lib.headers import ALGOS
 from scripts.lib.suites import EXACT, pair_label, parts_label
 
+NEW = ""  # in place of a commit: the claims of this revision; the next one puts its hash here, before their runs
 LOWER = ("w1", "fid", "reverse_kl")  # the less of these, the better
 MARGINS = {"success": 0.25, "high_quality": 0.05, "w1": 0.1, "reverse_kl": 0.1, "fid": 0.5, "is": 0.2}
 MODES_MARGIN = {"ring": 1, "grid": 2, "stacked_digits": 50, "stacked_mnist": 50}
@@ -39,7 +40,7 @@ class Claim:
     ours: str
     other: str
     expected: str = "better"
-    registered: str = ""
+    registered: str = NEW
     other_suite: str = ""
     """the suite of `other`, where it is another"""
 
@@ -104,7 +105,7 @@ CONCEPTUAL = [
      "c = 1", "c = 0.0001", "better", "after"),
     ("DRAGAN with the published lambda 10, k 1 and c 10 learns the ring more often than nsgan.py.",
      "Kodali et al. 2017, algorithm 1", "dragan-c", "ring", "success", "as published (lambda 10, c 10)",
-     pair_label("nsgan"), "better", "", "baselines"),
+     pair_label("nsgan"), "better", NEW, "baselines"),
     ("Dual-D SELU with minibatch discrimination learns the ring more often than without.", f"{DUAL_D}, section 1",
      "dual-d-ring", "ring", "success", "dual_d_selu", "without minibatch discrimination", "better", "after"),
     *((f"Dual-D SELU has a better Inception Score than {what}.", f"{DUAL_D}, table {number}", "dual-d-ablations",
@@ -169,7 +170,7 @@ CLAIMS = [
 
 BASELINES = {"nsgan": "`nsgan.py`", "gan": "`gan.py`", "own rate": "`nsgan.py` with the file's learning rate and beta1"}
 COMPARED = [
-    Claim(baseline, "", "", "quick", data, column, algo, other, "better", "", suite)
+    Claim(baseline, "", "", "quick", data, column, algo, other, "better", NEW, suite)
     for algo in ALGOS
     for data in POINTS
     for column in ("success", "w1")

@@ -160,8 +160,8 @@ def cell(rows: list[dict], column: str) -> str:
     if column == "success":
         return "{} [{:.2f}, {:.2f}]".format(count(rows), *rate(int(sum(values)), len(values)))
     digits = columns_of(rows[0]["dataset"])[column]
-    mean, low, high = interval(values)
-    return f"{mean:.{digits}f}" + (f" [{low:.{digits}f}, {high:.{digits}f}]" if low < high else "")
+    mean, low, high = (f"{number:.{digits}f}" for number in interval(values))
+    return f"{mean} [{low}, {high}]" if low != high else mean
 
 
 def count(rows: list[dict]) -> str:
