@@ -12,13 +12,14 @@ Changes     PRESETS, Args.code_dim, Args.gamma, Args.lambda_k, Generator, Discri
             generator_loss, train.networks, train.discriminator, train.generator, train.update, train.loop
 Pitfalls    A mean over a sample's numbers, not a sum: lambda_k is relative to it. No detach on either side of
             |G(z) - AE(G(z))|. Watch k: while it is 0 D learns from real samples alone, and G may draw grey, easy to
-            encode.
+            encode. No tanh where the decoder ends: an absolute error draws each pixel to its median, on MNIST black,
+            and there a tanh has no slope. D then decoded everything to black, real images too, and G drew black.
             Deviations from public code: lambda_k 0.1 (0.001) and gamma 0.9 (0.5), for short runs; batch 128 or 32 (16),
             lr 1e-3 or 5e-4 (8e-5), falling to zero. On points it does not find the modes.
 Expected    python algos/began.py
             success 0 of 10: coverage 1.9 of 8, sharp 0.55; 50 s each on one CPU core
-            python algos/began.py --dataset fashion_mnist --width 16 --steps 1000 --no-amp
-            swd 0.327 [0.314, 0.335], distance 0.56 [0.55, 0.57]; 5 seeds, 123 s each on one CPU core
+            python algos/began.py --dataset grid
+            x
 """
 
 import os
@@ -131,7 +132,7 @@ class Generator(nn.Module):
                 layers += [nn.Conv2d(w, w // 2, 3, 1, 1), nn.ELU()]  # [B, 2w, 8, 8], [B, w, 16, 16]
                 w //= 2
             layers += [nn.Upsample(scale_factor=2)]
-            layers += [nn.Conv2d(w, channels, 3, 1, 1), nn.Tanh()]  # [B, C, 32, 32]
+            layers += [nn.Conv2d(w, channels, 3, 1, 1)]  # [B, C, 32, 32]; no tanh, which is flat at black
         self.net = nn.Sequential(*layers)
 
     def forward(self, z: Tensor) -> Tensor:

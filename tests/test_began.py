@@ -81,3 +81,14 @@ def test_decoder_is_the_generators_network(shape):
     decoder = began.Discriminator(shape, 8, 5).net[-1]
     assert str(decoder) == str(began.Generator(5, shape, 8))
     assert not any(isinstance(m, nn.BatchNorm2d | nn.BatchNorm1d) for m in decoder.modules())
+
+
+def test_a_decoder_that_answers_black_can_still_learn():
+    torch.manual_seed(0)
+    D = began.Discriminator((1, 8, 8), 8, 5)
+    last = D.net[-1].net[-1]
+    nn.init.constant_(last.bias, -6.0)  # every pixel far below black, -1, where a tanh would be flat
+    x = torch.full((4, 1, 8, 8), -1.0)
+    x[:, :, 2:5, 2:5] = 1
+    D(x).mean().backward()
+    assert last.bias.grad.item() == pytest.approx(-1)  # all pixels ask for more, each with the weight 1 / 64

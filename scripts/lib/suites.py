@@ -306,21 +306,6 @@ WGAN_CLAIMS = Suite(
     [Row(f"d_steps = {n}", "wgan_gp", {"d-steps": str(n)}, 15) for n in (1, 2, 5, 10)],
     seed=301,
 )
-BEGAN_GAMMA = Suite(
-    "BEGAN's diversity ratio, on Fashion-MNIST",
-    "BEGAN: gamma, the error of generated images over that of real ones that the balance aims at. lambda_k is 0.1 for "
-    "these short runs, not 0.001. **With gamma 0.3 and 0.5 k stayed at 0: D was never shown a generated image, and G "
-    "drew grey. These rows are no observation of BEGAN**, and no claim is judged by them.",
-    [
-        Row(
-            f"gamma = {gamma}",
-            "began",
-            {"dataset": "fashion_mnist", "width": "16", "batch-size": "32", "lr": "5e-4", "steps": "1000", "no-amp": ""}
-            | ({} if gamma == "0.9" else {"gamma": gamma}),
-        )
-        for gamma in ("0.3", "0.5", "0.7", "0.9")
-    ],
-)
 DUAL_D = Suite(
     "the ablations of dual-D SELU, on MNIST",
     "Dual-D SELU: the rows of the paper's tables 2 and 3, on MNIST instead of CIFAR-10, with our networks (the paper's "
@@ -459,7 +444,6 @@ SUITES = {
     "dragan-c": DRAGAN_C,
     "wgan-claims": WGAN_CLAIMS,
     "mlegan": MLEGAN,
-    "began-gamma": BEGAN_GAMMA,
     "dual-d-ring": DUAL_D_RING,
     "dual-d-ablations": DUAL_D,
     "pacgan": PACGAN_TABLE_1,
