@@ -16,7 +16,7 @@ from scripts.lib import collection, films, pages
 from scripts.lib.inside import inside, updates
 
 page = load_script("page")
-VOID = {"meta", "link", "img", "input", "br", "hr", "path", "circle", "polyline"}
+VOID = {"meta", "wbr", "link", "img", "input", "br", "hr", "path", "circle", "polyline"}
 
 
 class Parsed(HTMLParser):
