@@ -30,7 +30,6 @@ from common.run import read_json
 from scripts.lib import collection, films
 from scripts.lib.command import command
 from scripts.lib.pages import NAMES, chart, colors_of, said, text64, thinned, view, write
-from scripts.lib.statistics import MODES
 from scripts.lib.suites import EXACT
 from scripts.lib.tables import table
 
@@ -57,7 +56,9 @@ class Run:
     name: str
     args: dict
     data: str
-    points: bool
+    """the data set; with the folder of those that only a folder names, or the run's"""
+    shape: list[int]
+    """of a sample; of some older runs empty"""
     rows: list[dict]
     """of metrics.jsonl"""
     result: dict
@@ -74,8 +75,9 @@ def load(folder: Path) -> Run:
             with contextlib.suppress(ValueError):
                 rows.append(json.loads(line))
     data = config.get("data", args.get("dataset", "?"))
-    points = config.get("shape") == [2] or data in ("ring", "grid")
-    return Run(folder, folder.name, args, data, points, rows, read_json(folder / "result.json"))
+    shape = config.get("shape") or ([2] if data in ("ring", "grid") else [])
+    data += {"folder": f" {args.get('data_root')}", "own": f" data of {folder.name}"}.get(data, "")
+    return Run(folder, folder.name, args, data, shape, rows, read_json(folder / "result.json"))
 
 
 def found(words: list[str]) -> list[Run]:
@@ -111,14 +113,14 @@ def state(run: Run) -> str:
 def exact(run: Run, runs: list[Run]) -> dict:
     """What an exact sampler of the run's data scores: of a finished run on them, or measured now; else nothing."""
     for other in runs:
-        if other.data == run.data != "own" and "exact_sampler" in other.result:
+        if other.data == run.data and "exact_sampler" in other.result:
             return other.result["exact_sampler"]
     if run.data in ("ring", "grid", "digits"):
         with torch.random.fork_rng([]):
             torch.manual_seed(1)
             data = load_data(run.data)
-            return evaluate(data, data.sample(2500 if run.points else 1000))
-    return run.result.get("exact_sampler", {})
+            return evaluate(data, data.sample(2500 if data.shape == (2,) else 1000))
+    return {}
 
 
 def number(value) -> float | str:
@@ -148,60 +150,80 @@ def frames_of(run: Run, most: int) -> tuple[list[int], list[Image.Image]]:
         with contextlib.suppress(OSError), Image.open(files[step]) as image:
             width, height = image.size
             image = image.convert("RGB").crop((0, height - width, width, height))
-            frames.append((step, small(image, run.points)))
+            frames.append((step, small(image, run.shape)))
     frames = [(step, image) for step, image in frames if image.size == frames[-1][1].size]
     return [step for step, _ in frames], [image for _, image in frames]
 
 
-def small(image: Image.Image, points: bool) -> Image.Image:
-    """At most 320 pixels wide; of images that were drawn enlarged each pixel once, if that is enough."""
-    if points:
-        return image.resize((280, 280), Image.Resampling.LANCZOS)
-    scale = max(image.width // (8 * s) for s in (10, 16, 32, 64) if image.width % (8 * s) == 0 or s == 64)
-    image = image.resize((image.width // max(scale, 1),) * 2, Image.Resampling.NEAREST)
-    return image if image.width <= 320 else image.resize((320, 320), Image.Resampling.LANCZOS)
+def small(image: Image.Image, shape: list[int]) -> Image.Image:
+    """A picture of samples, at most 320 pixels wide; of images that it shows enlarged each pixel once."""
+    if len(shape) == 3:
+        size = shape[1] + 2 * (shape[1] < 16)  # with the line around small ones
+        scale = max(image.width // (8 * size), 1)
+        image = image.resize((image.width // scale,) * 2, Image.Resampling.NEAREST)
+    most = 280 if shape == [2] else 320
+    return image if image.width <= most else image.resize((most, most), Image.Resampling.LANCZOS)
+
+
+def films_of(runs: list[Run], colors: list[str], most: int) -> tuple[list[dict], list[tuple], list[int]]:
+    """The films of runs and their sheets for the template, and the updates at which the slider stops."""
+    shot = [frames_of(run, most) for run in runs]
+    moments = thinned(sorted({step for steps, _ in shot for step in steps}), TICKS) or [0]
+    views, sheets = [], []
+    for i, (run, (steps, pictures)) in enumerate(zip(runs, shot, strict=True)):
+        if not pictures:
+            continue
+        rows = {row["step"]: row for row in run.rows}
+        captions = [said(rows.get(step, {"step": step}), run.data) for step in steps]
+        shown = [max(bisect.bisect(steps, moment) - 1, 0) for moment in moments]
+        sheets.append((str(i), len(pictures), text64(films.sheet(pictures, 70))))
+        more = {"color": colors[i], "pixels": pictures[0].width < 200}
+        views.append(view(str(i), run.name, f"Samples of {run.name}", captions, shown, **more))
+    return views, sheets, moments
+
+
+def landscapes_of(runs: list[Run]) -> tuple[list[dict], list[tuple]]:
+    """The landscapes of D at the last checkpoints, of runs on the ring and the grid. Prints what has none, and why."""
+    found, sheets = [], []
+    for i, run in enumerate(runs):
+        if run.data not in ("ring", "grid"):
+            continue
+        try:
+            step, picture = films.last_landscape(run.folder)
+        except RunError as error:
+            print(f"{run.name}: no landscape of D, {error}")
+            continue
+        sheets.append((f"d{i}", 1, text64(films.sheet([picture], 80))))
+        alt = f"Samples of {run.name} over the landscape of D, update {step}"
+        found.append({"sheet": f"d{i}", "title": run.name, "step": step, "alt": alt})
+    return found, sheets
+
+
+def curves_of(runs: list[Run], colors: list[str], end: int) -> list[dict]:
+    """A chart of each number that the runs log, those that matter first."""
+    logged = dict.fromkeys(name for run in runs for row in run.rows for name in row if name != "step")
+    drawn = []
+    for name in dict.fromkeys([name for name in FIRST if name in logged] + [*logged]):
+        lines = [[(row["step"], row.get(name)) for row in run.rows] for run in runs]
+        drawn.append(chart(NAMES.get(name, name), [run.name for run in runs], lines, end, colors))
+    return [one for one in drawn if one]
 
 
 def runs_page(args: Args) -> None:
+    """Prints the tables of runs and writes their page."""
     if args.frames < 2:
         raise RunError(f"--frames {args.frames}: must be 2 or more")
     runs = found(args.runs)
-    differ, last = differences(runs), last_numbers(runs)
+    differ, last, colors = differences(runs), last_numbers(runs), colors_of(len(runs))
     print("\n".join([*table(*differ), *table(*last)]))
-    colors = colors_of(len(runs))
-    shot = [frames_of(run, args.frames) for run in runs]
-    moments = thinned(sorted({step for steps, _ in shot for step in steps}), TICKS) or [0]
-    views, sheets, landscapes, why = [], [], [], []
-    for i, (run, (steps, pictures)) in enumerate(zip(runs, shot, strict=True)):
-        rows = {row["step"]: row for row in run.rows}
-        captions = [said(rows.get(step, {"step": step}), run.data) for step in steps]
-        if pictures:
-            sheets.append((i, len(pictures), text64(films.sheet(pictures, 70))))
-            shown = [max(bisect.bisect(steps, moment) - 1, 0) for moment in moments]
-            alt = f"Samples of {run.name}"
-            views.append(view(str(i), run.name, alt, captions, shown, color=colors[i], pixels=pictures[0].width < 200))
-        if run.points and run.data in MODES:
-            try:
-                step, picture = films.last_landscape(run.folder)
-            except RunError as error:
-                why.append(f"{run.name}: no landscape of D, {error}")
-                continue
-            sheets.append((f"d{i}", 1, text64(films.sheet([picture], 80))))
-            alt = f"Samples of {run.name} over the landscape of D, update {step}"
-            landscapes.append({"sheet": f"d{i}", "title": run.name, "step": step, "alt": alt})
-    print(*why, sep="\n", end="\n" if why else "")
-    logged = dict.fromkeys(name for run in runs for row in run.rows for name in row if name != "step")
-    names = list(dict.fromkeys([name for name in FIRST if name in logged] + [*logged]))
-    lines = {name: [[(row["step"], row.get(name)) for row in run.rows] for run in runs] for name in names}
+    views, sheets, moments = films_of(runs, colors, args.frames)
+    landscapes, more = landscapes_of(runs)
     end = max([*moments, *(run.rows[-1]["step"] for run in runs if run.rows), 1])
-    labels = [run.name for run in runs]
-    drawn = [chart(NAMES.get(name, name), labels, lines[name], end, colors) for name in names]
     common = [f"{name}={value}" for name, value in runs[0].args.items() if name not in differ[0]]
-    ticks = [(round(moment / end, 4), f"update {moment}") for moment in moments]
     write(
         Path(args.out or "runs.html"), title="Runs", runs=runs, differ=differ, last=last, same=", ".join(common),
-        views=views, sheets=sheets, landscapes=landscapes, charts=[c for c in drawn if c], ticks=ticks,
-        note="w1 is measured at the end of a run.",
+        views=views, sheets=sheets + more, landscapes=landscapes, charts=curves_of(runs, colors, end),
+        ticks=[(round(moment / end, 4), f"update {moment}") for moment in moments],
     )  # fmt: skip
 
 
