@@ -255,6 +255,14 @@ def test_committed_page_is_fresh(index):
     assert old == new, "results/index.html is stale: python scripts/page.py"
 
 
+def test_films_fit_into_the_page(monkeypatch):
+    noise = torch.randint(256, (64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)).numpy()
+    frames = {"a": [Image.fromarray(noise)] * 3}
+    ((_, count, best),) = collection.packed(frames)
+    monkeypatch.setattr(collection, "ALL_FILMS", len(best) - 1)
+    assert count == 3 and len(collection.packed(frames)[0][2]) < len(best)
+
+
 def test_diff_is_that_of_the_files(algo):
     name = algo.__name__.split(".")[-1]
     lines = re.findall(r'<span class="l( \w+)?">(.*?)</span>(?=<span class="l|$)', collection.diff(name))

@@ -30,6 +30,7 @@ from scripts.lib.suites import EXACT, ROOT, SUITES
 FILMS = {"ring": "eight Gaussians", "grid": "25 Gaussians", "digits": "real images of 8x8"}
 RESULTS = ROOT / "results"
 ERRORS = "errors-in-print"
+ALL_FILMS = 2.8e6  # bytes that the films may have of a page of 5 MB
 
 
 # films --------------------------------------------------------------------------------------------------------------
@@ -83,6 +84,15 @@ def film_views(there: dict) -> dict[tuple[str, str], dict]:
         title = algo if is_of_today(film) else f"{algo}, other settings"
         found[algo, dataset] = view(name, title, alt, captions, shown, link=algo, pixels=not film.landscape.size)
     return found
+
+
+def packed(pictures: dict[str, list[Image.Image]]) -> list[tuple[str, int, str]]:
+    """The sheets of all films for the template, in the best quality in which they fit into the page."""
+    for quality in (30, 22, 15, 8):
+        sheets = [(name, len(frames), text64(films.sheet(frames, quality))) for name, frames in pictures.items()]
+        if sum(len(text) for *_, text in sheets) <= ALL_FILMS:
+            break
+    return sheets
 
 
 # text ---------------------------------------------------------------------------------------------------------------
@@ -249,10 +259,7 @@ def page(out: Path) -> None:
     """Writes the page."""
     there = stored()
     views = film_views(there)
-    sheets = [
-        (view["sheet"], len(view["captions"]), text64(films.sheet(films.pictures(there[key]))))
-        for key, view in views.items()
-    ]
+    sheets = packed({view["sheet"]: films.pictures(there[key]) for key, view in views.items()})
     overview = [(data, what, [views[a, data] for a in ALGOS if (a, data) in views]) for data, what in FILMS.items()]
     shares = [step / 10_000 for step in films.moments(10_000)]
     claims = report.claims_page()

@@ -226,7 +226,7 @@ def pictures(film: Film) -> list[Image.Image]:
     return [tiled(images) for images in film.samples]
 
 
-def sheet(frames: list[Image.Image], quality: int = 30) -> bytes:
+def sheet(frames: list[Image.Image], quality: int) -> bytes:
     """All frames, which have one size, one below the other, as a WebP."""
     width, height = frames[0].size
     whole = Image.new("RGB", (width, height * len(frames)))
