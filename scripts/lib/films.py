@@ -2,7 +2,7 @@
 
     film = record("nsgan", "ring")         # trains algos/nsgan.py, bit for bit as `--seed 41` does
     write(film, path); film = read(path)   # an .npz of 10 to 60 kB
-    sheet(pictures(film))                  # all frames, one below the other, as one WebP
+    sheet(pictures(film), 30)              # all frames, one below the other, as one WebP
 
 A run's folder has no landscapes but that of its last checkpoint: `last_landscape`.
 """
