@@ -1,0 +1,242 @@
+"""Runs side by side, or the whole collection, as a page to look at: one file, which needs no network.
+
+    python scripts/page.py runs/nsgan-ring-s1 runs/r1-ring-s1    # runs.html; a folder of runs does as well
+    python scripts/page.py                                       # results/index.html, from the sources and results/
+    python scripts/page.py --record ring digits grid             # trains every file for the films of results/index.html
+
+Of runs it also prints what differs in their arguments, and their last numbers beside an exact sampler's. They may be
+running, interrupted or finished, on points or on images. A recording skips the films that it has already made with the
+same settings. The parts of the page: scripts/lib/page.html.
+"""
+
+import bisect
+import contextlib
+import json
+import math
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from common.args import RunError
+from common.data import load_data
+from common.metrics import evaluate
+from common.run import read_json
+from scripts.lib import collection, films
+from scripts.lib.command import command
+from scripts.lib.pages import NAMES, chart, colors_of, said, text64, thinned, view, write
+from scripts.lib.suites import EXACT
+from scripts.lib.tables import table
+
+ROOT = Path(__file__).resolve().parents[1]
+FIRST = ("coverage", "high_quality", "swd", "d_loss", "g_loss")  # of the curves
+TICKS = 100  # positions of the slider on the page of runs
+
+
+@dataclass
+class Args:
+    runs: Annotated[list[str], tyro.conf.Positional, tyro.conf.arg(metavar="RUN")] = field(default_factory=list)
+    """folders of runs, or folders that hold them; none: the page of the whole collection"""
+    record: list[str] = field(default_factory=list)
+    """data sets (ring, digits, grid) on which to train every file and record the film, instead of making a page"""
+    out: str = ""
+    """the file to write; default: runs.html, without runs results/index.html"""
+    frames: int = 24
+    """pictures of each run that the page of runs has at most"""
+
+
+@dataclass
+class Run:
+    folder: Path
+    name: str
+    args: dict
+    data: str
+    """the data set; with the folder of those that only a folder names, or the run's"""
+    shape: list[int]
+    """of a sample; of some older runs empty"""
+    rows: list[dict]
+    """of metrics.jsonl"""
+    result: dict
+    """of a finished run, else empty"""
+
+
+def load(folder: Path) -> Run:
+    """What a run left so far; a last row that is still being written is left out."""
+    config = read_json(folder / "config.json")
+    args = config.get("args", {})
+    rows = []
+    with contextlib.suppress(OSError):
+        for line in (folder / "metrics.jsonl").read_text().splitlines():
+            with contextlib.suppress(ValueError):
+                rows.append(json.loads(line))
+    data = config.get("data", args.get("dataset", "?"))
+    shape = config.get("shape") or ([2] if data in ("ring", "grid") else [])
+    data += {"folder": f" {args.get('data_root')}", "own": f" data of {folder.name}"}.get(data, "")
+    return Run(folder, folder.name, args, data, shape, rows, read_json(folder / "result.json"))
+
+
+def found(words: list[str]) -> list[Run]:
+    """The runs at or below these folders. Raises RunError if a folder has none."""
+    folders: dict[Path, None] = {}
+    for word in words:
+        here = [path.parent for path in sorted(Path(word).rglob("config.json"))]
+        if not here:
+            raise RunError(f"{word}: no folder of a run, nor one that holds runs (a run has a config.json)")
+        folders |= dict.fromkeys(path.resolve() for path in here)
+    runs = [load(folder) for folder in folders]
+    short = [run.folder.name for run in runs]
+    for run in runs:
+        if short.count(run.name) > 1:  # two folders have runs of one name
+            run.name = "/".join(run.folder.parts[-2:])
+    return runs
+
+
+def differences(runs: list[Run]) -> tuple[list[str], list[list]]:
+    """A table of the arguments that are not the same in all runs."""
+    names = list(dict.fromkeys(name for run in runs for name in run.args))
+    names = [name for name in names if len({repr(run.args.get(name)) for run in runs}) > 1]
+    rows = [[run.name, *(run.args.get(name, "-") for name in names), state(run)] for run in runs]
+    return ["run", *names, "state"], rows
+
+
+def state(run: Run) -> str:
+    if run.result:
+        return f"finished, {run.result.get('seconds', math.nan):.0f} s"
+    return f"update {run.rows[-1]['step'] if run.rows else 0} of {run.args.get('steps', '?')}"
+
+
+def exact(run: Run, runs: list[Run]) -> dict:
+    """What an exact sampler of the run's data scores: of a finished run on them, or measured now; else nothing."""
+    for other in runs:
+        if other.data == run.data and "exact_sampler" in other.result:
+            return other.result["exact_sampler"]
+    if run.data in ("ring", "grid", "digits"):
+        with torch.random.fork_rng([]):
+            torch.manual_seed(1)
+            data = load_data(run.data)
+            return evaluate(data, data.sample(2500 if data.shape == (2,) else 1000))
+    return {}
+
+
+def number(value) -> float | str:
+    return "-" if value is None else float(f"{value:.4g}")
+
+
+def last_numbers(runs: list[Run]) -> tuple[list[str], list[list]]:
+    """A table of the last measurements, for each data set with those of an exact sampler below."""
+    others = {run.data: exact(run, runs) for run in runs}
+    measured = list(dict.fromkeys(name for numbers in others.values() for name in numbers))
+    rows = []
+    for data in others:
+        for run in (run for run in runs if run.data == data):
+            numbers = run.result or (run.rows[-1] if run.rows else {"step": 0})
+            rows.append([run.name, numbers["step"], *(number(numbers.get(name)) for name in measured)])
+        if others[data]:
+            rows.append([f"{EXACT}, {data}", "", *(number(others[data].get(name)) for name in measured)])
+    return ["run", "update", *measured], rows
+
+
+def frames_of(run: Run, most: int) -> tuple[list[int], list[Image.Image]]:
+    """The updates and pictures of samples/, evenly thinned, without the headline of pictures of points."""
+    files = {int(file.stem): file for file in (run.folder / "samples").glob("*.png") if file.stem.isdigit()}
+    steps = thinned(sorted(files), most)
+    frames = []
+    for step in steps:
+        with contextlib.suppress(OSError), Image.open(files[step]) as image:
+            width, height = image.size
+            image = image.convert("RGB").crop((0, height - width, width, height))
+            frames.append((step, small(image, run.shape)))
+    frames = [(step, image) for step, image in frames if image.size == frames[-1][1].size]
+    return [step for step, _ in frames], [image for _, image in frames]
+
+
+def small(image: Image.Image, shape: list[int]) -> Image.Image:
+    """A picture of samples, at most 320 pixels wide; of images that it shows enlarged each pixel once."""
+    if len(shape) == 3:
+        size = shape[1] + 2 * (shape[1] < 16)  # with the line around small ones
+        scale = max(image.width // (8 * size), 1)
+        image = image.resize((image.width // scale,) * 2, Image.Resampling.NEAREST)
+    most = 280 if shape == [2] else 320
+    return image if image.width <= most else image.resize((most, most), Image.Resampling.LANCZOS)
+
+
+def films_of(runs: list[Run], colors: list[str], most: int) -> tuple[list[dict], list[tuple], list[int]]:
+    """The films of runs and their sheets for the template, and the updates at which the slider stops."""
+    shot = [frames_of(run, most) for run in runs]
+    moments = thinned(sorted({step for steps, _ in shot for step in steps}), TICKS) or [0]
+    views, sheets = [], []
+    for i, (run, (steps, pictures)) in enumerate(zip(runs, shot, strict=True)):
+        if not pictures:
+            continue
+        rows = {row["step"]: row for row in run.rows}
+        captions = [said(rows.get(step, {"step": step}), run.data) for step in steps]
+        shown = [max(bisect.bisect(steps, moment) - 1, 0) for moment in moments]
+        sheets.append((str(i), len(pictures), text64(films.sheet(pictures, 70))))
+        more = {"color": colors[i], "pixels": pictures[0].width < 200}
+        views.append(view(str(i), run.name, f"Samples of {run.name}", captions, shown, **more))
+    return views, sheets, moments
+
+
+def landscapes_of(runs: list[Run]) -> tuple[list[dict], list[tuple]]:
+    """The landscapes of D at the last checkpoints, of runs on the ring and the grid. Prints what has none, and why."""
+    found, sheets = [], []
+    for i, run in enumerate(runs):
+        if run.data not in ("ring", "grid"):
+            continue
+        try:
+            step, picture = films.last_landscape(run.folder)
+        except RunError as error:
+            print(f"{run.name}: no landscape of D, {error}")
+            continue
+        sheets.append((f"d{i}", 1, text64(films.sheet([picture], 80))))
+        alt = f"Samples of {run.name} over the landscape of D, update {step}"
+        found.append({"sheet": f"d{i}", "title": run.name, "step": step, "alt": alt})
+    return found, sheets
+
+
+def curves_of(runs: list[Run], colors: list[str], end: int) -> list[dict]:
+    """A chart of each number that the runs log, those that matter first."""
+    logged = dict.fromkeys(name for run in runs for row in run.rows for name in row if name != "step")
+    drawn = []
+    for name in dict.fromkeys([name for name in FIRST if name in logged] + [*logged]):
+        lines = [[(row["step"], row.get(name)) for row in run.rows] for run in runs]
+        drawn.append(chart(NAMES.get(name, name), [run.name for run in runs], lines, end, colors))
+    return [one for one in drawn if one]
+
+
+def runs_page(args: Args) -> None:
+    """Prints the tables of runs and writes their page."""
+    if args.frames < 2:
+        raise RunError(f"--frames {args.frames}: must be 2 or more")
+    runs = found(args.runs)
+    differ, last, colors = differences(runs), last_numbers(runs), colors_of(len(runs))
+    print("\n".join([*table(*differ), *table(*last)]))
+    views, sheets, moments = films_of(runs, colors, args.frames)
+    landscapes, more = landscapes_of(runs)
+    end = max([*moments, *(run.rows[-1]["step"] for run in runs if run.rows), 1])
+    common = [f"{name}={value}" for name, value in runs[0].args.items() if name not in differ[0]]
+    write(
+        Path(args.out or "runs.html"), title="Runs", runs=runs, differ=differ, last=last, same=", ".join(common),
+        views=views, sheets=sheets + more, landscapes=landscapes, charts=curves_of(runs, colors, end),
+        ticks=[(round(moment / end, 4), f"update {moment}") for moment in moments],
+    )  # fmt: skip
+
+
+def main(args: Args) -> None:
+    if args.runs and args.record:
+        raise RunError("either runs or --record: it trains the files of algos/")
+    if args.record:
+        collection.record(args.record)
+    elif args.runs:
+        runs_page(args)
+    else:
+        collection.page(Path(args.out or ROOT / "results" / "index.html"))
+
+
+if __name__ == "__main__":
+    command(main, Args, __doc__)
