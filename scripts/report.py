@@ -117,7 +117,7 @@ def diff_block() -> list[str]:
             above = new[: int(place[1])]
             names = re.findall(r"^(?:class|def) (\w+)", "\n".join(above), re.MULTILINE)
             line = f"@@ {names[-1] if names else ''} @@"
-        kept += [line] if len(above) > start else []
+        kept += [line] if len(above) > start and line != "+" else []
     return ["```diff", first, second, *kept, "```", ""]
 
 
@@ -137,7 +137,7 @@ def stacked(algo: str) -> list[dict]:
 
 def files_table() -> list[str]:
     """The README's table: each file with its paper, what it remedies, how much of it is new and what it reaches."""
-    found = quick_rows([*ALGOS, *CONTROLS])
+    found = quick_rows(ALGOS)
     sets = [data for data in search.RATES if any(row["dataset"] == data for row in results("search"))]
     cells = []
     for algo in ALGOS:
@@ -147,9 +147,6 @@ def files_table() -> list[str]:
         runs = [found["ring", algo], found["grid", algo], stacked(algo)]
         cells.append([f"[`{algo}.py`](algos/{algo}.py)", f"[{text}]({address})", remedies(algo), changed_lines(algo)])
         cells[-1] += [*map(count, runs), work or "-", seconds_of(runs[0])]
-    cells += [
-        [control, "", "", "", *(count(found[d, control]) for d in ("ring", "grid")), "", "", ""] for control in CONTROLS
-    ]
     head = ["file", "paper", "remedies", "lines changed", "success: ring", "grid", "stacked digits"]
     return table([*head, f"settings that work, of 12: {', '.join(sets)}", "seconds"], cells)
 
@@ -172,11 +169,11 @@ def quick_table() -> list[str]:
 
 
 def images_table() -> list[str]:
-    """The README's table of the five files that come nearest to MNIST, and of nsgan.py; then real images."""
+    """The README's table of the three files that come nearest to MNIST, and of nsgan.py; then real images."""
     found = {(data, algo): rows_of("images", data, algo) for data in IMAGE_SETS for algo in [*ALGOS, EXACT]}
     order = sorted((a for a in ALGOS if found["mnist", a]), key=lambda algo: average(found["mnist", algo], "fid"))
     cells = []
-    for algo in [*dict.fromkeys([*order[:5], "nsgan"]), EXACT]:
+    for algo in [*dict.fromkeys([*order[:3], "nsgan"]), EXACT]:
         mnist = found["mnist", algo]
         cells.append(["real images" if algo == EXACT else f"[`{algo}.py`](algos/{algo}.py)"])
         for data in IMAGE_SETS:

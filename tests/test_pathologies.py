@@ -691,7 +691,7 @@ def test_committed_pages_are_of_these_texts_and_the_index_lists_them():
         assert f"| [`{name}`]({name}.md) | {what} |" in index
         listed.append(f"| [`{name}`](results/pathologies/{name}.md) | {what} |")
     readme = [line for line in (ROOT / "README.md").read_text().splitlines() if "](results/pathologies/" in line[:60]]
-    assert len(readme) >= 8 and {row for row in readme if row.startswith("| [`")} <= {*listed}
+    assert len(readme) >= 3 and {row for row in readme if row.startswith("| [`")} <= {*listed}
     assert sum(line.startswith("| [`") for line in index) == len(NAMES)
 
 
