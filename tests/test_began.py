@@ -76,6 +76,15 @@ def test_losses_are_mean_errors_and_d_weighs_those_of_the_generated_samples_by_k
     assert began.generator_loss(fake).item() == pytest.approx(0.2)
 
 
+def test_d_step_weighs_by_the_k_of_the_moment():
+    local = inside(began, width=8)
+    for k in (0.0, 0.3):
+        local["k"].fill_(k)
+        numbers = local["d_step"]()
+        expected = numbers["d_real"].mean() - k * numbers["d_fake"].mean()
+        torch.testing.assert_close(numbers["d_loss"], expected)
+
+
 @pytest.mark.parametrize("shape", [(2,), (1, 32, 32)])
 def test_decoder_is_the_generators_network(shape):
     decoder = began.Discriminator(shape, 8, 5).net[-1]

@@ -177,10 +177,13 @@ def test_generator_of_unrolled_is_seen_through(monkeypatch):
     """train() hands the unroll G's samples with their gradient, real samples, D and D's own optimiser."""
     unrolled = ALGOS["unrolled"]
     calls, g_calls = spy(monkeypatch, unrolled, "unroll"), spy(monkeypatch, unrolled, "generator_loss")
-    local = inside(unrolled, width=8)
+    local, samples = inside(unrolled, width=8), []
+    sample = local["data"].sample
+    monkeypatch.setattr(local["data"], "sample", lambda n: samples.append(sample(n)) or samples[-1])
     local["update"]()
     ((D, d_opt, real, fake, _), weights), ((d_real, d_fake), _) = calls[0], g_calls[0]
     assert D is local["D"] and d_opt is local["d_opt"] and fake.requires_grad and not real.requires_grad
+    assert len(samples) == 2 and real is samples[1]  # not those that D has just learned from
     torch.testing.assert_close(d_real, torch.func.functional_call(D, weights, real))
     torch.testing.assert_close(d_fake, torch.func.functional_call(D, weights, fake))
 
