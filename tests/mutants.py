@@ -4,7 +4,7 @@
     python tests/mutants.py WORD ...    tries those with a WORD in class, place or text; writes no page
 
 tests/mutants.txt lists the mistakes. What files share to the letter is changed in all of them at once, so that no
-comparison of copies sees it; tests that compare text or recorded digits are left out. runs/mutants.json keeps results.
+comparison of copies sees it; tests that compare text or recorded digits are left out. runs/mutants.json keeps answers.
 """
 
 import ast
@@ -25,9 +25,10 @@ ALGOS = [name.removeprefix("algos/") for name in TEXT if name.startswith("algos/
 TESTS = {"algos": "{} losses gradient_penalty flags steps networks learning run", "common/run": "resume run cuda amp",
          "common/device": "run cuda", "common/data": "data", "common/metrics": "metrics properties"}  # fmt: skip
 LEFT_OUT = """test_penalty_is_that_of_wgan_gp test_the_penalty_is_r1_s test_the_two_copies_of_the_layer_are_the_same
-test_every_penalty_is_tested test_every_loss_that_is_not_nsgans_has_a_test test_track_offline""".split()  # of text
-LIBRARIES = "torch._dynamo scipy.optimize sklearn.datasets torchvision hypothesis tyro pytest".split()
-SAMPLE = 4  # of the mutants of patterns one in so many is tried
+test_every_penalty_is_tested test_every_loss_that_is_not_nsgans_has_a_test test_track_offline
+test_when_nobody_reads_on_it_ends_without_a_word""".split()  # of text, or of other commands
+LIBRARIES = "torch._dynamo scipy.optimize sklearn.datasets torchvision hypothesis tyro xdist pytest".split()
+SAMPLE = 8  # of the mutants of patterns one in so many is tried
 WITHOUT = shutil.ignore_patterns(".git", "runs", "*.gif", "__pycache__")
 
 
@@ -42,7 +43,8 @@ class Mutant:
         self.algos = {"nsgan"} if "nsgan" in own or not own else own
         tests = tests or TESTS["algos" if own else [*edits][0]]
         names = dict.fromkeys(name for algo in sorted(self.algos) for name in tests.format(algo).split())
-        self.tests = [f"tests/test_{name}.py" for name in names if (ROOT / f"tests/test_{name}.py").exists()]
+        tests = (re.sub(r"^\w+", r"tests/test_\g<0>.py", name) for name in names)
+        self.tests = [test for test in tests if (ROOT / test.partition(":")[0]).exists()]
         self.key = hashlib.sha256(repr((sorted(edits.items()), self.tests)).encode()).hexdigest()[:16]
 
 
@@ -68,7 +70,7 @@ def mutants():
             rules.append((title, *line[2:].split(" =>")))
         elif line.startswith("= "):
             argued.update([line[2:].split(" ## ")])
-        elif parts := re.fullmatch(r"([\w/,*]+): (.* =>.*?)(?: @ ([\w ]+))?(?: ## (.*))?", line):
+        elif parts := re.fullmatch(r"([\w/,*]+): (.* =>.*?)(?: @ ([\w: ]+))?(?: ## (.*))?", line):
             place, edits, tests, reason = parts.groups()
             pairs = [tuple(x.strip().replace("¶", "\n") for x in edit.split(" =>")) for edit in edits.split(" ;; ")]
             names = place.split(",") if place != "*" else [n for n in ALGOS if pairs[0][0] in TEXT[f"algos/{n}"]]
@@ -124,13 +126,18 @@ def killer(mutant, tree, answer):
 
 
 def page(found, kept):
-    yield f"# Mutation testing\n\n{__doc__}\n| class | mutants | killed | argued away | left |\n|---|--:|--:|--:|--:|"
+    yield f"# Mutation testing\n\n{__doc__}\n| class | mutants | killed | argued away | left | not tried |"
+    yield "|---|--:|--:|--:|--:|--:|"
     for title in [*dict.fromkeys(mutant.title for mutant in found), "all"]:
-        alive = [bool(mutant.reason) for mutant in found if title in (mutant.title, "all") and not kept[mutant.key]]
-        total = sum(title in (mutant.title, "all") for mutant in found)
-        yield f"| {title} | {total} | {total - len(alive)} | {sum(alive)} | {len(alive) - sum(alive)} |"
+        of = [m for m in found if title in (m.title, "all")]
+        told = [
+            "new" if m.key not in kept else "killed" if kept[m.key] else "argued" if m.reason else "left" for m in of
+        ]
+        yield " | ".join(
+            [f"| {title} | {len(of)}", *(str(told.count(x)) for x in ("killed", "argued", "left", "new")), ""]
+        )
     yield "\n| what survives | why |\n|---|---|"
-    yield from [f"| {m.place}: `{m.text}` | {m.reason or '**left**'} |" for m in found if not kept[m.key]]
+    yield from [f"| {m.place}: `{m.text}` | {m.reason or '**left**'} |" for m in found if not kept.get(m.key, "new")]
 
 
 if __name__ == "__main__":
@@ -144,6 +151,6 @@ if __name__ == "__main__":
         for count, mutant in enumerate(todo, 1):
             kept[mutant.key] = killer(mutant, tree, Path(folder, "answer"))
             KEPT.write_text(json.dumps(kept, indent=0))
+            if words == [""]:
+                PAGE.write_text("\n".join([*page(found, kept), ""]))
             print(f"{count}/{len(todo)} {mutant.place}: {kept[mutant.key] or 'SURVIVES: ' + mutant.text}", flush=True)
-    if words == [""]:
-        PAGE.write_text("\n".join([*page(found, kept), ""]))

@@ -18,6 +18,8 @@ def test_error_is_the_mean_over_each_samples_numbers(shape):
         nn.init.zeros_(parameter)
     x = torch.randn(4, *shape)
     torch.testing.assert_close(D(x), x.abs().flatten(1).mean(dim=1))
+    D.net = nn.Identity()
+    assert D(x).tolist() == [0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("shape", [(2,), (1, 16, 16)])

@@ -94,9 +94,19 @@ def test_settings_of_every_data_set_are_complete(algo):
         args = algo.Args(dataset=dataset)
         assert {key: getattr(args, key) for key in keys} == row
         assert all(type(value) is kinds[key] for key, value in row.items())
-        given = algo.Args(dataset=dataset, lr=0.5, z_dim=7)
+        given = algo.Args(dataset=dataset, lr=0.5, z_dim=7, **{key: 0.0 for key in keys if key == "beta1"})
         assert (given.lr, given.z_dim, given.steps) == (0.5, 7, row["steps"])
+        assert getattr(given, "beta1", 0.0) == 0  # a zero is given, too
     assert algo.Args() == algo.Args(dataset="ring")
+
+
+def test_the_seed_decides_the_weights_and_the_samples():
+    def outcome(seed):
+        local = inside(ALGOS["nsgan"], width=8, seed=seed)
+        return weights(local["G"]), weights(local["D"]), local["data"].sample(5)
+
+    first, again, other = outcome(1), outcome(1), outcome(2)
+    assert same(first, again) and not any(torch.equal(a, b) for a, b in zip(first, other, strict=True))
 
 
 @pytest.mark.parametrize(

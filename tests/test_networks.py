@@ -52,7 +52,9 @@ def test_every_weight_takes_part(algo, shape):
     for name, parameter in [*G.named_parameters(), *D.named_parameters()]:
         assert parameter.grad.abs().max() > 0, name
     norms = [m for m in G.modules() if isinstance(m, nn.BatchNorm2d)]
-    assert all((m.eps, m.momentum) == (1e-5, 0.1) for m in norms)  # BatchNorm2d(width, 0.8) would set eps
+    assert all(
+        (m.eps, m.momentum, m.affine) == (1e-5, 0.1, True) for m in norms
+    )  # BatchNorm2d(width, 0.8) would set eps
 
 
 def test_generated_images_are_normed_by_their_batch_in_training_only(algo):
