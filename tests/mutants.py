@@ -28,8 +28,7 @@ LEFT_OUT = """test_penalty_is_that_of_wgan_gp test_the_penalty_is_r1_s test_the_
 test_every_penalty_is_tested test_every_loss_that_is_not_nsgans_has_a_test test_track_offline
 test_when_nobody_reads_on_it_ends_without_a_word""".split()  # of text, or of other commands
 LIBRARIES = "torch._dynamo scipy.optimize sklearn.datasets torchvision hypothesis tyro xdist pytest".split()
-SAMPLE = 8  # of the mutants of patterns one in so many is tried
-WITHOUT = shutil.ignore_patterns(".git", "runs", "*.gif", "__pycache__")
+WITHOUT, SAMPLE = shutil.ignore_patterns(".git", "runs", "*.gif", "__pycache__"), 8  # one in 8 of those of patterns
 
 
 class Mutant:
@@ -41,9 +40,8 @@ class Mutant:
             assert all(old in TEXT[file] for old, _ in pairs), f"{LIST}: {file}.py has not {pairs}"
         own = {file.removeprefix("algos/") for file in edits if file.startswith("algos/")}
         self.algos = {"nsgan"} if "nsgan" in own or not own else own
-        tests = tests or TESTS["algos" if own else [*edits][0]]
-        names = dict.fromkeys(name for algo in sorted(self.algos) for name in tests.format(algo).split())
-        tests = (re.sub(r"^\w+", r"tests/test_\g<0>.py", name) for name in names)
+        tests = " ".join((tests or TESTS["algos" if own else [*edits][0]]).format(algo) for algo in sorted(self.algos))
+        tests = dict.fromkeys(re.sub(r"^\w+", r"tests/test_\g<0>.py", name) for name in tests.split())
         self.tests = [test for test in tests if (ROOT / test.partition(":")[0]).exists()]
         self.key = hashlib.sha256(repr((sorted(edits.items()), self.tests)).encode()).hexdigest()[:16]
 
@@ -125,19 +123,15 @@ def killer(mutant, tree, answer):
     return answer.read_text() if os.waitpid(child, 0)[1] else None
 
 
-def page(found, kept):
-    yield f"# Mutation testing\n\n{__doc__}\n| class | mutants | killed | argued away | left | not tried |"
-    yield "|---|--:|--:|--:|--:|--:|"
-    for title in [*dict.fromkeys(mutant.title for mutant in found), "all"]:
-        of = [m for m in found if title in (m.title, "all")]
-        told = [
-            "new" if m.key not in kept else "killed" if kept[m.key] else "argued" if m.reason else "left" for m in of
-        ]
-        yield " | ".join(
-            [f"| {title} | {len(of)}", *(str(told.count(x)) for x in ("killed", "argued", "left", "new")), ""]
-        )
+def page(tried, kept, more):
+    yield f"# Mutation testing\n\n{__doc__}\nLeft to try: {more}.\n"
+    yield "| class | mutants | killed | argued away | left |\n|---|--:|--:|--:|--:|"
+    for title in [*dict.fromkeys(mutant.title for mutant in tried), "all"]:
+        alive = [bool(mutant.reason) for mutant in tried if title in (mutant.title, "all") and not kept[mutant.key]]
+        total = sum(title in (mutant.title, "all") for mutant in tried)
+        yield f"| {title} | {total} | {total - len(alive)} | {sum(alive)} | {len(alive) - sum(alive)} |"
     yield "\n| what survives | why |\n|---|---|"
-    yield from [f"| {m.place}: `{m.text}` | {m.reason or '**left**'} |" for m in found if not kept.get(m.key, "new")]
+    yield from [f"| {m.place}: `{m.text}` | {m.reason or '**left**'} |" for m in tried if not kept[m.key]]
 
 
 if __name__ == "__main__":
@@ -152,5 +146,5 @@ if __name__ == "__main__":
             kept[mutant.key] = killer(mutant, tree, Path(folder, "answer"))
             KEPT.write_text(json.dumps(kept, indent=0))
             if words == [""]:
-                PAGE.write_text("\n".join([*page(found, kept), ""]))
+                PAGE.write_text("\n".join([*page([m for m in found if m.key in kept], kept, len(todo) - count), ""]))
             print(f"{count}/{len(todo)} {mutant.place}: {kept[mutant.key] or 'SURVIVES: ' + mutant.text}", flush=True)

@@ -93,7 +93,7 @@ def test_settings_of_every_data_set_are_complete(algo):
         row = presets["digits" if "digits" in dataset else dataset if dataset in ("ring", "grid") else "images"]
         args = algo.Args(dataset=dataset)
         assert {key: getattr(args, key) for key in keys} == row
-        assert all(type(value) is kinds[key] for key, value in row.items())
+        assert all(type(getattr(args, key)) is kinds[key] for key in row)
         given = algo.Args(dataset=dataset, lr=0.5, z_dim=7, **{key: 0.0 for key in keys if key == "beta1"})
         assert (given.lr, given.z_dim, given.steps) == (0.5, 7, row["steps"])
         assert getattr(given, "beta1", 0.0) == 0  # a zero is given, too

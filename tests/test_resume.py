@@ -300,6 +300,17 @@ def test_seconds_are_those_of_all_parts_of_a_run(tmp_path, monkeypatch):
     assert 1000 < torch.load(file, weights_only=True)["seconds"] < 2000
 
 
+def test_a_checkpoint_of_more_processes_goes_on_with_random_numbers_of_its_own(tmp_path):
+    """Not with those from which the run began, which would come twice."""
+    nsgan.train(run_args(nsgan, tmp_path))
+    (folder,) = tmp_path.iterdir()
+    (folder / "result.json").unlink()
+    saved = torch.load(folder / "checkpoint.pt", weights_only=True)
+    torch.save(saved | {"step": 2, "rng": 2 * saved["rng"]}, folder / "checkpoint.pt")
+    nsgan.train(run_args(nsgan, tmp_path, resume=True))
+    assert torch.initial_seed() != 1
+
+
 class Code:
     """What a hostile checkpoint may hold: PyTorch's older loading would make the file of that name."""
 
