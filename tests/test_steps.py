@@ -122,6 +122,19 @@ def test_generator_step_raises_the_score_of_its_samples(local):
     assert same(opt, local["d_opt"].state_dict())
 
 
+def test_gradients_are_of_one_batch_alone(local):
+    """Of the same batch twice, with weights that stand still, they are as large as of it once."""
+    local["lr"].zero_()
+    for step, optimisers in (("d_step", {"d_opt", "r_opt"}), ("g_step", {"g_opt"})):
+        learning = [p for name in optimisers & local.keys() for p in local[name].param_groups[0]["params"]]
+        norms = []
+        for _ in range(2):
+            torch.manual_seed(0)
+            local[step]()
+            norms.append(torch.nn.utils.get_total_norm([p.grad for p in learning]).item())
+        assert norms[1] == pytest.approx(norms[0], rel=0.2)  # the norm of sngan.py moves
+
+
 def test_every_noise_is_drawn_anew(local):
     """Between updates, and for G's step after D's: all that G is given, and all that is logged, differ."""
     given = []
