@@ -18,6 +18,8 @@ def test_error_is_the_mean_over_each_samples_numbers(shape):
         nn.init.zeros_(parameter)
     x = torch.randn(4, *shape)
     torch.testing.assert_close(D(x), x.abs().flatten(1).mean(dim=1))
+    D.net = nn.Identity()
+    assert D(x).tolist() == [0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("shape", [(2,), (1, 16, 16)])
@@ -74,6 +76,15 @@ def test_losses_are_mean_errors_and_d_weighs_those_of_the_generated_samples_by_k
     real, fake = torch.tensor([0.4, 0.6]), torch.tensor([0.1, 0.3])
     assert began.discriminator_loss(real, fake, torch.tensor(0.5)).item() == pytest.approx(0.4)
     assert began.generator_loss(fake).item() == pytest.approx(0.2)
+
+
+def test_d_step_weighs_by_the_k_of_the_moment():
+    local = inside(began, width=8)
+    for k in (0.0, 0.3):
+        local["k"].fill_(k)
+        numbers = local["d_step"]()
+        expected = numbers["d_real"].mean() - k * numbers["d_fake"].mean()
+        torch.testing.assert_close(numbers["d_loss"], expected)
 
 
 @pytest.mark.parametrize("shape", [(2,), (1, 32, 32)])

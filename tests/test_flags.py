@@ -93,10 +93,20 @@ def test_settings_of_every_data_set_are_complete(algo):
         row = presets["digits" if "digits" in dataset else dataset if dataset in ("ring", "grid") else "images"]
         args = algo.Args(dataset=dataset)
         assert {key: getattr(args, key) for key in keys} == row
-        assert all(type(value) is kinds[key] for key, value in row.items())
-        given = algo.Args(dataset=dataset, lr=0.5, z_dim=7)
+        assert all(type(getattr(args, key)) is kinds[key] for key in row)
+        given = algo.Args(dataset=dataset, lr=0.5, z_dim=7, **{key: 0.0 for key in keys if key == "beta1"})
         assert (given.lr, given.z_dim, given.steps) == (0.5, 7, row["steps"])
+        assert getattr(given, "beta1", 0.0) == 0  # a zero is given, too
     assert algo.Args() == algo.Args(dataset="ring")
+
+
+def test_the_seed_decides_the_weights_and_the_samples():
+    def outcome(seed):
+        local = inside(ALGOS["nsgan"], width=8, seed=seed)
+        return weights(local["G"]), weights(local["D"]), local["data"].sample(5)
+
+    first, again, other = outcome(1), outcome(1), outcome(2)
+    assert same(first, again) and not any(torch.equal(a, b) for a, b in zip(first, other, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -177,10 +187,13 @@ def test_generator_of_unrolled_is_seen_through(monkeypatch):
     """train() hands the unroll G's samples with their gradient, real samples, D and D's own optimiser."""
     unrolled = ALGOS["unrolled"]
     calls, g_calls = spy(monkeypatch, unrolled, "unroll"), spy(monkeypatch, unrolled, "generator_loss")
-    local = inside(unrolled, width=8)
+    local, samples = inside(unrolled, width=8), []
+    sample = local["data"].sample
+    monkeypatch.setattr(local["data"], "sample", lambda n: samples.append(sample(n)) or samples[-1])
     local["update"]()
     ((D, d_opt, real, fake, _), weights), ((d_real, d_fake), _) = calls[0], g_calls[0]
     assert D is local["D"] and d_opt is local["d_opt"] and fake.requires_grad and not real.requires_grad
+    assert len(samples) == 2 and real is samples[1]  # not those that D has just learned from
     torch.testing.assert_close(d_real, torch.func.functional_call(D, weights, real))
     torch.testing.assert_close(d_fake, torch.func.functional_call(D, weights, fake))
 

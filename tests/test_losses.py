@@ -166,6 +166,17 @@ def test_minimax_loss_saturates_and_the_non_saturating_one_does_not():
         torch.testing.assert_close(6 * gradient(loss, d_fake).double(), slope, atol=1e-6, rtol=1e-5)
 
 
+def test_cross_entropy_has_its_slope_however_wrong_d_is():
+    """s(D) - 1 at real samples and s(D) at generated ones. BCELoss of a sigmoid has lost it where D is surely wrong."""
+    d, zero = (
+        torch.tensor([-300.0, -110.0, -40.0, -5.0, 0.0, 5.0, 40.0, 110.0, 300.0], requires_grad=True),
+        torch.zeros(1),
+    )
+    s, loss = torch.sigmoid(d.detach().double()), ALGOS["nsgan"].discriminator_loss
+    for value, slope in [(loss(d, zero), s - 1), (loss(zero, d), s)]:
+        torch.testing.assert_close(9 * gradient(value, d).double(), slope, atol=1e-6, rtol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["wgan", "wgan_gp"])
 def test_wasserstein_losses_are_the_dual_of_w1(name):
     """In one dimension the best 1-Lipschitz critic has slope sign(F_g - F_data), and its value is W1."""
@@ -182,6 +193,12 @@ def test_wasserstein_losses_are_the_dual_of_w1(name):
     w1 = (real.sort().values - fake.sort().values).abs().mean()
     torch.testing.assert_close(ALGOS[name].discriminator_loss(value[:50], value[50:]), -w1)
     torch.testing.assert_close(ALGOS[name].generator_loss(value[50:]), -value[50:].mean())
+
+
+def test_least_squares_losses_by_hand():
+    """Without the factor 1/2, as the file says: D's is (0 + 4) / 2 + (1 + 9) / 2, G's (4 + 4) / 2."""
+    module, d_real, d_fake = ALGOS["lsgan"], torch.tensor([1.0, 3.0]), torch.tensor([-1.0, 3.0])
+    assert module.discriminator_loss(d_real, d_fake).item() == 7 and module.generator_loss(d_fake).item() == 4
 
 
 def test_least_squares_discriminator_is_optimal_at_the_weighted_codes():

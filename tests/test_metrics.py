@@ -90,6 +90,8 @@ def test_sliced_wasserstein():
     y = torch.rand(500, 2, generator=torch.Generator().manual_seed(1))
     assert sliced_wasserstein(3 * x, 3 * y) == pytest.approx(3 * sliced_wasserstein(x, y), rel=1e-5)
     assert sliced_wasserstein(x, y) <= wasserstein(x, y)
+    line = x * torch.tensor([1.0, 0.0])
+    assert sliced_wasserstein(line, line.flip(1)) > 0.1  # across
 
 
 def test_sliced_wasserstein_sees_collapse_and_noise():

@@ -52,4 +52,15 @@ def test_every_weight_takes_part(algo, shape):
     for name, parameter in [*G.named_parameters(), *D.named_parameters()]:
         assert parameter.grad.abs().max() > 0, name
     norms = [m for m in G.modules() if isinstance(m, nn.BatchNorm2d)]
-    assert all((m.eps, m.momentum) == (1e-5, 0.1) for m in norms)  # BatchNorm2d(width, 0.8) would set eps
+    assert all(
+        (m.eps, m.momentum, m.affine) == (1e-5, 0.1, True) for m in norms
+    )  # BatchNorm2d(width, 0.8) would set eps
+
+
+def test_generated_images_are_normed_by_their_batch_in_training_only(algo):
+    """In eval mode, in which samples are measured, by the statistics that batch norm has kept. BEGAN has none."""
+    torch.manual_seed(0)
+    G, z = algo.Generator(5, (1, 16, 16), 8), torch.randn(8, 5)
+    assert torch.allclose(G(z)[:2], G(z[:2]), atol=1e-3) == (algo.__name__ == "algos.began")
+    G.eval()
+    torch.testing.assert_close(G(z)[:2], G(z[:2]))

@@ -174,11 +174,12 @@ def test_a_file_system_without_locks_is_no_reason_not_to_train(error, tmp_path, 
     ("number", "error", "code"), [(signal.SIGINT, KeyboardInterrupt, None), (signal.SIGTERM, SystemExit, 143)]
 )
 def test_a_signal_raises_after_the_checkpoint_and_the_next_run_goes_on(number, error, code, tmp_path, monkeypatch):
-    log = Run.log
+    log, before = Run.log, signal.getsignal(number)
 
     def raised(self, step, numbers, G):
         if step == 2:
             signal.raise_signal(number)
+            assert signal.getsignal(number) == before  # a second one ends the program at once
         log(self, step, numbers, G)
 
     with monkeypatch.context() as patch, pytest.raises(error) as end:
@@ -284,9 +285,51 @@ def test_killed_before_the_first_checkpoint(tmp_path):
     (folder,) = tmp_path.iterdir()
     before = contents(folder)
     (folder / "checkpoint.pt").unlink()
+    (folder / "checkpoint.pt.tmp").write_bytes(b"half")  # killed while it was written
     (folder / "result.json").unlink()
     algo.train(run_args(algo, tmp_path, resume=True))
     assert same(contents(folder), before) and [*tmp_path.iterdir()] == [folder]
+    assert (folder / "checkpoint.pt").read_bytes()[:2] == b"PK" and not (folder / "checkpoint.pt.tmp").exists()
+
+
+def test_seconds_are_those_of_all_parts_of_a_run(tmp_path, monkeypatch):
+    break_at(3, nsgan, run_args(nsgan, tmp_path, steps=4, checkpoint_every=2), monkeypatch)
+    file = tmp_path / "nsgan-ring-s1" / "checkpoint.pt"
+    torch.save(torch.load(file, weights_only=True) | {"seconds": 1000.0}, file)
+    nsgan.train(run_args(nsgan, tmp_path, steps=4, checkpoint_every=2, resume=True))
+    assert 1000 < torch.load(file, weights_only=True)["seconds"] < 2000
+
+
+def test_a_checkpoint_of_more_processes_goes_on_with_random_numbers_of_its_own(tmp_path):
+    """Not with those from which the run began, which would come twice."""
+    nsgan.train(run_args(nsgan, tmp_path))
+    (folder,) = tmp_path.iterdir()
+    (folder / "result.json").unlink()
+    saved = torch.load(folder / "checkpoint.pt", weights_only=True)
+    torch.save(saved | {"step": 2, "rng": 2 * saved["rng"]}, folder / "checkpoint.pt")
+    nsgan.train(run_args(nsgan, tmp_path, resume=True))
+    assert torch.initial_seed() != 1
+
+
+class Code:
+    """What a hostile checkpoint may hold: PyTorch's older loading would make the file of that name."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def __reduce__(self):
+        return open, (self.file, "w")
+
+
+def test_a_checkpoint_runs_no_code(tmp_path):
+    nsgan.train(run_args(nsgan, tmp_path))
+    folder = tmp_path / "nsgan-ring-s1"
+    (folder / "result.json").unlink()
+    saved = torch.load(folder / "checkpoint.pt", weights_only=True)
+    torch.save(saved | {"code": Code(str(tmp_path / "made"))}, folder / "checkpoint.pt")
+    with pytest.raises(RunError, match="checkpoint.pt is damaged or foreign"):
+        nsgan.train(run_args(nsgan, tmp_path, resume=True))
+    assert not (tmp_path / "made").exists()
 
 
 @pytest.mark.parametrize("damage", ["cut", "garbage", "one bit", "other algorithm", "other shape"])

@@ -170,6 +170,11 @@ def test_learning_rate_falls_linearly_to_zero(decay, tmp_path, monkeypatch):
     assert rates == pytest.approx(expected, rel=1e-5)
 
 
+def test_the_last_step_is_always_logged(tmp_path):
+    folder = nsgan.train(args(nsgan, tmp_path, steps=3, log_every=2))["folder"]
+    assert [json.loads(row)["step"] for row in open(f"{folder}/metrics.jsonl")] == [2, 3]
+
+
 # --- a good guest: train() in somebody's program
 
 
@@ -308,7 +313,7 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path, monkeypatch):
     def poison(step, local):
         if step == 3:
             with torch.no_grad():
-                next(local["D"].parameters()).fill_(math.nan)
+                next(local["D"].parameters()).view(-1)[-1].fill_(math.nan)
 
     at_each_log(monkeypatch, poison)
     with pytest.raises(RunError, match="step 3: D is not finite"):

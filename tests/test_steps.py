@@ -65,6 +65,15 @@ def test_update_is_d_steps_of_the_discriminator_and_one_of_the_generator(local):
         assert [id(p) for p in opt.param_groups[0]["params"]] == [id(p) for p in learning]
 
 
+def test_d_makes_its_steps_before_the_one_of_g(algo):
+    """--d-steps of them; then G's step meets the D of the moment."""
+    local, seen = inside(algo, width=8, batch_size=16, d_steps=3), []
+    for name in ("d_opt", "g_opt"):
+        local[name].register_step_pre_hook(lambda *_, name=name: seen.append(name))
+    local["update"]()
+    assert seen == ["d_opt"] * 3 + ["g_opt"]
+
+
 def test_discriminator_step_lowers_its_loss(local):
     """On the same real samples, noise and eps, the loss is lower after the step; G is not touched."""
     G, D = weights(local["G"]), [weights(D) for D in discriminators(local)]
@@ -113,6 +122,19 @@ def test_generator_step_raises_the_score_of_its_samples(local):
     assert same(opt, local["d_opt"].state_dict())
 
 
+def test_gradients_are_of_one_batch_alone(local):
+    """Of the same batch twice, with weights that stand still, they are as large as of it once."""
+    local["lr"].zero_()
+    for step, optimisers in (("d_step", {"d_opt", "r_opt"}), ("g_step", {"g_opt"})):
+        learning = [p for name in optimisers & local.keys() for p in local[name].param_groups[0]["params"]]
+        norms = []
+        for _ in range(2):
+            torch.manual_seed(0)
+            local[step]()
+            norms.append(torch.nn.utils.get_total_norm([p.grad for p in learning]).item())
+        assert norms[1] == pytest.approx(norms[0], rel=0.2)  # the norm of sngan.py moves
+
+
 def test_every_noise_is_drawn_anew(local):
     """Between updates, and for G's step after D's: all that G is given, and all that is logged, differ."""
     given = []
@@ -121,6 +143,7 @@ def test_every_noise_is_drawn_anew(local):
     hook.remove()
     assert len(given) >= 2 * (local["args"].d_steps + 1)
     assert len(torch.unique(torch.cat(given), dim=0)) == sum(map(len, given))
+    assert torch.cat(given).mean().abs() < 0.2 and abs(torch.cat(given).std() - 1) < 0.2  # N(0, I)
     drawn = [name for name in first if name.endswith(("_real", "_fake"))]
     assert len(drawn) >= 2 and not any(torch.equal(first[name], second[name]) for name in drawn)
 
