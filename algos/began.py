@@ -19,7 +19,7 @@ Pitfalls    A mean over a sample's numbers, not a sum: lambda_k is relative to i
 Expected    python algos/began.py
             success 0 of 10: coverage 1.9 of 8, sharp 0.55; 50 s each on one CPU core
             python algos/began.py --dataset grid
-            x
+            success 0 of 5: coverage 9.6 of 25, sharp 0.41; 86 s each on one CPU core
 """
 
 import os

@@ -374,8 +374,11 @@ def panels(count: int, width: float, height: float, columns: int):
 
 
 def save(figure, path: Path) -> None:
+    from PIL import Image
+
     figure.tight_layout()
     figure.savefig(path, dpi=100)
+    Image.open(path).convert("RGB").quantize(64).save(path, optimize=True)  # a third of the size
     print(path)
 
 
