@@ -11,9 +11,8 @@ Remedies    A discriminator that wins, vanishing gradient. k holds E L(G(z)) at 
 Changes     PRESETS, Args.code_dim, Args.gamma, Args.lambda_k, Generator, Discriminator, balance, discriminator_loss,
             generator_loss, train.networks, train.discriminator, train.generator, train.update, train.loop
 Pitfalls    A mean over a sample's numbers, not a sum: lambda_k is relative to it. No detach on either side of
-            |G(z) - AE(G(z))|. Watch k: while it is 0 D learns from real samples alone, and G may draw grey, easy to
-            encode. No tanh where the decoder ends: an absolute error draws each pixel to its median, on MNIST black,
-            and there a tanh has no slope. D then decoded everything to black, real images too, and G drew black.
+            |G(z) - AE(G(z))|. Watch k: while it is 0 D learns from real samples alone, and G may draw grey. No tanh at
+            the end: it is flat at black, each pixel's median on MNIST, and D then decoded all to black.
             Deviations from public code: lambda_k 0.1 (0.001) and gamma 0.9 (0.5), for short runs; batch 128 or 32 (16),
             lr 1e-3 or 5e-4 (8e-5), falling to zero. On points it does not find the modes.
 Expected    python algos/began.py

@@ -7,7 +7,7 @@ Objective   D minimises -E log s(D(x)) - E log(1 - s(D(G(z)))); s is the sigmoid
 Remedies    None: its loss saturates. It is the game whose failures the other files remedy. Where D is sure that a
             sample is fake the loss is flat (its slope in the logit is -s(D(G(z)))), and G no longer learns
             (python scripts/pathologies/vanishing_gradient.py).
-Changes     generator_loss
+Changes     PRESETS, generator_loss
 Pitfalls    Most code called "gan" minimises -E log s(D(G(z))) instead, and so did the code of the paper itself: that is
             nsgan.py. Where D wins, g_loss goes to 0 from below and g_grad to 0: G has stopped learning. A loss of 0
             looks like success, and is the worst there is. On MNIST, at 32x32, D wins at once and G never starts; on

@@ -7,7 +7,7 @@ Objective   D answers b to real samples and a to fake ones: it minimises E (D(x)
 Remedies    Vanishing gradient, for a while. The answer to a fake sample is far from c, and the slope of the square
             grows with that distance. But the best D is flat where the fake samples are, and then G's gradient vanishes
             as that of gan.py does (python scripts/pathologies/vanishing_gradient.py). Not mode collapse.
-Changes     Args.a, Args.b, Args.c, discriminator_loss, generator_loss, train.discriminator, train.generator
+Changes     PRESETS, Args.a, Args.b, Args.c, discriminator_loss, generator_loss, train.discriminator, train.generator
 Pitfalls    No sigmoid before the square: it brings the flat ends back. Stay with the 0-1 coding: with the paper's other
             one, --a -1 --b 1 --c 0, the gradient near p_g = p_data is tiny and points anywhere (results/NOTES.md). D
             answers 1/2 where it cannot tell: d_loss is 0.5 then, and g_loss 0.25. They do not measure progress.

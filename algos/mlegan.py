@@ -10,9 +10,8 @@ Changes     PRESETS, Args.max_logit, generator_loss, train.generator
 Pitfalls    The minus: with +E exp(D(G(z))), as some notes have it, G runs from the data. With the best D the loss is -1
             whatever G does: it says nothing. Above max_logit exp goes on as its tangent, or it would overflow; a
             missing mode of mass p then costs no more than p (max_logit + 2), not infinity.
-            Few samples carry the gradient: the logged ess is their share, high again once modes are lost. At lr 1e-3,
-            that of nsgan.py, modes are lost. On MNIST, at 32x32, D wins at once: exp(logit) of all samples is 0, and G
-            never starts (results/images/table.md).
+            Few samples carry the gradient: ess is their share, high again once modes are lost, as at lr 1e-3, that of
+            nsgan.py. On MNIST D wins at once: all exp(logit) are 0, and G never starts (results/images/table.md).
 Expected    python algos/mlegan.py
             success 1 of 10: coverage 8.0 of 8, sharp 0.33; 26 s each on one CPU core
             python algos/mlegan.py --lr 1e-3

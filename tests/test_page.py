@@ -233,9 +233,9 @@ def test_index(index):
     assert {f"demo-{name}" for name in names} <= set(ids)
     table = (ROOT / "results" / "README.md").read_text().split("<!-- quick: scripts/report.py -->")[1]
     cells = re.findall(r"\d+\.\d+ \[[^\]]*\]", table.split("<!-- end of quick -->")[0])
-    assert len(cells) > 6 * len(ALGOS) - 1 and all(cell in words for cell in cells)
+    assert len(cells) > 4 * len(ALGOS) and all(cell in words for cell in cells)
     claims = re.findall(
-        r"^\| (.*?) +\|.*\*\*(.*?)\*\* *\|$", (ROOT / "results" / "CLAIMS.md").read_text(), re.MULTILINE
+        r"^\| (.*?) +\|.*\*\*(.*?)\*\*[^|]*\|[^|]*\|$", (ROOT / "results" / "CLAIMS.md").read_text(), re.MULTILINE
     )
     assert claims and all(text in words and verdict in words for text, verdict in claims)
     for path in (ROOT / "results" / "page").glob("*.npz"):

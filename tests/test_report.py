@@ -123,8 +123,9 @@ def test_diff_of_the_readme_is_that_of_the_files():
     lines = report.diff_block()
     assert lines[0] == "```diff" and lines[-2:] == ["```", ""] and len(lines) <= 45
     files = {sign: (ROOT / "algos" / f"{name}.py").read_text() for sign, name in (("-", "nsgan"), ("+", "wgan_gp"))}
-    code = {sign: Counter(text.split("\nclass Generator")[1].splitlines()) for sign, text in files.items()}
-    shown = {sign: Counter(line[1:] for line in lines[3:] if line.startswith(sign)) for sign in "-+"}
+    code = {sign: text.split("\nclass Generator")[1].splitlines() for sign, text in files.items()}
+    code = {sign: Counter(line for line in its_lines if line) for sign, its_lines in code.items()}
+    shown = {sign: Counter(line[1:] for line in lines[3:] if line.startswith(sign) and line != sign) for sign in "-+"}
     assert code["-"] - shown["-"] + shown["+"] == code["+"] and shown["-"] <= code["-"]
     assert shown["+"]["        gp = gradient_penalty(D, real, fake)"] == 1
     places = [line for line in lines if line.startswith("@@")]

@@ -453,7 +453,7 @@ def test_a_command_ends_with_the_text_of_the_error_and_its_status(error, code, m
 
 @pytest.mark.parametrize(
     "words",
-    [["scripts/benchmark.py", "quick", "--dry-run"], ["algos/nsgan.py", "--steps", 1000, "--log-every", 1, "--out"]],
+    [["scripts/benchmark.py", "search", "--dry-run"], ["algos/nsgan.py", "--steps", 1000, "--log-every", 1, "--out"]],
     ids=["script", "run"],
 )
 def test_when_nobody_reads_on_it_ends_without_a_word(words, tmp_path):

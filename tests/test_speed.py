@@ -284,5 +284,7 @@ def test_pages_are_of_the_committed_rows():
     pages = {"updates": speed.updates_page, "ablation": speed.ablation_page, "result": speed.result_page}
     pages["peers"] = load_script("peers").page
     for path in (ROOT / "results" / "speed").glob("*/*.csv"):
+        if path.stem == "race":  # its page has numbers of real images, too
+            continue
         lines = pages[path.stem](speed.read_rows(path))
         assert "\n".join(lines).strip() in path.with_suffix(".md").read_text(), path

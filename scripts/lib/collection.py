@@ -20,8 +20,8 @@ from pygments.lexers import PythonLexer
 from common.args import RunError
 from common.draw import encode
 from scripts import report
-from scripts.lib import films
-from scripts.lib.claims import CLAIMS, Claim
+from scripts.lib import films, search, verdicts
+from scripts.lib.claims import CLAIMS, KINDS, Claim
 from scripts.lib.headers import ALGOS, header, paper, remedies
 from scripts.lib.pages import COLORS, NAMES, chart, said, text64, view, write
 from scripts.lib.statistics import cell
@@ -187,18 +187,20 @@ def is_about(claim: Claim, algo: str) -> bool:
     return any(row.algo == algo for row in rows)
 
 
+@cache
+def findings() -> dict[Claim, verdicts.Finding]:
+    return verdicts.judged(CLAIMS)
+
+
 def claim_of(claim: Claim) -> dict:
-    judged = report.judged(claim)
-    if judged is None:
-        return {"text": claim.text, "source": claim.source, "numbers": "not run", "verdict": "not run", "kind": "soft"}
-    ours, other, *_, said = judged
-    parts = [(claim.ours, ours), (claim.other, other)]
-    numbers = " against ".join(
-        f"{label}: {cell(rows, claim.column)}" if rows else f"{label:g}" for label, rows in parts
-    )
-    kind = "good" if said.startswith("replicates") else "bad" if said.startswith("does not") else "soft"
-    where = f"{claim.dataset}, {claim.column}, {numbers}"
-    return {"text": claim.text, "source": claim.source, "numbers": where, "verdict": said, "kind": kind}
+    finding = findings().get(claim)
+    said, numbers = verdicts.verdict(finding), claim.column
+    if finding:
+        parts = zip((claim.ours, claim.other), finding.rows, strict=True)
+        numbers += ", " + " against ".join(f"{label}: {cell(rows, claim.column)}" for label, rows in parts)
+    kind = "good" if said == claim.expected else "soft" if said.startswith(("undecided", "not run")) else "bad"
+    source, where = claim.source or "this project", f"{claim.dataset}, {numbers}"
+    return {"text": claim.text, "source": source, "numbers": where, "verdict": said, "kind": kind}
 
 
 def numbers_of(algo: str) -> tuple[list[str], list[list[str]]]:
@@ -208,9 +210,10 @@ def numbers_of(algo: str) -> tuple[list[str], list[list[str]]]:
         for label in (algo, EXACT):
             these = report.rows_of("quick", dataset, label)
             name = f"{dataset}, n = {len(these)}" if label == algo else f"{dataset}, {label}"
-            columns = [cell(these, column) for column in ("coverage", "high_quality", "w1")] if these else ["-"] * 3
+            columns = ["success", "coverage", "high_quality", "w1"]
+            columns = [cell(these, column) if these else "-" for column in columns]
             rows.append([name, *columns, report.seconds_of(these) if these and label == algo else ""])
-    return ["data", "modes covered", "sharp", "w1", "seconds"], rows
+    return ["data", "success", "modes covered", "sharp", "w1", "seconds"], rows
 
 
 def film_charts(algo: str, there: dict) -> list[dict]:
@@ -242,7 +245,8 @@ def part(algo: str, there: dict, views: dict) -> dict:
     suites = [
         name for name, suite in SUITES.items() if any(r.algo == algo for r in suite.rows) and report.results(name)
     ]
-    working = ", ".join(f"{report.working(algo, data)} on {data}" for data in ("ring", "digits"))
+    searched = {data: search.searched(report.results("search"), algo, data) for data in search.RATES}
+    working = ", ".join(f"{sum(map(search.reached, r))} of {len(r)} on {data}" for data, r in searched.items() if r)
     changed = report.changed_lines(algo)
     return {
         "name": algo, "what": doc, "paper": text, "address": address, "remedies": remedies(algo),
@@ -263,8 +267,9 @@ def page(out: Path) -> None:
     overview = [(data, what, [views[a, data] for a in ALGOS if (a, data) in views]) for data, what in FILMS.items()]
     shares = [step / 10_000 for step in films.moments(10_000)]
     claims = report.claims_page()
-    summary = re.search(r"Of \d+ claims:.*?\.", claims)[0]
-    table = claims[claims.index("\n| ") :]
+    kinds = {title: [claim for claim in CLAIMS if claim.kind == kind] for kind, title in KINDS.items()}
+    summary = " ".join(f"{title}. {verdicts.summary(these, findings())}" for title, these in kinds.items())
+    table = claims[claims.index("\n## Every file") :]
     write(
         out, title="CleanGAN", files=[part(algo, there, views) for algo in ALGOS],
         overview=[item for item in overview if item[2]],
