@@ -142,8 +142,7 @@ def files_table() -> list[str]:
     cells = []
     for algo in ALGOS:
         text, address = paper(algo)
-        these = [search.searched(results("search"), algo, data) for data in sets]
-        work = ", ".join(f"{sum(map(search.reached, rows))}" for rows in these)
+        work = ", ".join(search.working(results("search"), algo, data).split()[0] for data in sets)
         runs = [found["ring", algo], found["grid", algo], stacked(algo)]
         cells.append([f"[`{algo}.py`](algos/{algo}.py)", f"[{text}]({address})", remedies(algo), changed_lines(algo)])
         cells[-1] += [*map(count, runs), work or "-", seconds_of(runs[0])]

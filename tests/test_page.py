@@ -244,17 +244,6 @@ def test_index(index):
         assert parsed.all("data-captions").count(json.dumps(said)) == 2  # in the overview and at its file
 
 
-def test_committed_page_is_fresh(index):
-    """The page in results/ is what the sources and results/ make of it; but for pictures, whose bytes may differ."""
-    there = ROOT / "results" / "index.html"
-    if not there.exists():
-        pytest.skip("results/index.html is not made: python scripts/page.py")
-    old, new = (
-        re.sub(r"<style>.*?</style>|base64,[^\"]*", "", path.read_text(), flags=re.DOTALL) for path in (there, index)
-    )
-    assert old == new, "results/index.html is stale: python scripts/page.py"
-
-
 def test_films_fit_into_the_page(monkeypatch):
     noise = torch.randint(256, (64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)).numpy()
     frames = {"a": [Image.fromarray(noise)] * 3}

@@ -245,8 +245,8 @@ def part(algo: str, there: dict, views: dict) -> dict:
     suites = [
         name for name, suite in SUITES.items() if any(r.algo == algo for r in suite.rows) and report.results(name)
     ]
-    searched = {data: search.searched(report.results("search"), algo, data) for data in search.RATES}
-    working = ", ".join(f"{sum(map(search.reached, r))} of {len(r)} on {data}" for data, r in searched.items() if r)
+    working = {data: search.working(report.results("search"), algo, data) for data in search.RATES}
+    working = ", ".join(f"{found} on {data}" for data, found in working.items() if found != "-")
     changed = report.changed_lines(algo)
     return {
         "name": algo, "what": doc, "paper": text, "address": address, "remedies": remedies(algo),

@@ -99,6 +99,12 @@ def searched(rows: list[dict], algo: str, dataset: str) -> list[dict]:
     return sorted(these, key=badness)
 
 
+def working(rows: list[dict], algo: str, dataset: str) -> str:
+    """In how many of its settings a file reaches the goal: "3 of 12"; "-" if it was not searched."""
+    these = searched(rows, algo, dataset)
+    return f"{sum(map(reached, these))} of {len(these)}" if these else "-"
+
+
 def values(row: dict) -> dict[str, str]:
     """What was searched over, in a run: {"lr": "2e-3", ...}."""
     words = row["label"].split(", ")[1:]
@@ -114,10 +120,10 @@ def page(rows: list[dict], algos: list[str]) -> list[str]:
         cells, settings = [], {}
         for algo, these in found.items():
             best = " ".join(f"--{flag} {value}" for flag, value in values(these[0]).items())
-            of = f"{sum(map(reached, these))} of {len(these)}"
             bad = sum(row["status"] != "finished" for row in these)
             shown = [f"{float(these[0][name]):.3g}" if these[0].get(name) else "-" for name in numbers]
-            cells.append([f"`{algo}.py`", f"`{best}`", these[0]["steps"], *shown, of, bad or ""])
+            cells.append([f"`{algo}.py`", f"`{best}`", these[0]["steps"], *shown])
+            cells[-1] += [working(rows, algo, dataset), bad or ""]
             for row in these:
                 pair = ", ".join(f"{flag} {value}" for flag, value in values(row).items() if flag in ("lr", "beta1"))
                 settings.setdefault(pair, []).append(reached(row))

@@ -34,7 +34,7 @@ def samples(G: nn.Module, n: int, mode: str) -> torch.Tensor:
 
 if __name__ == "__main__":
     if len(sys.argv) < 8:
-        print("this is a library; the command is: python scripts/race.py", file=sys.stderr)
+        print("this is a library; the command is: python scripts/race.py ../peers", file=sys.stderr)
         raise SystemExit(2)
     out, name, optimiser_name, mode, marks, n, script, *flags = sys.argv[1:]
     todo, spent, begin = sorted(map(float, marks.split())), 0.0, float(os.environ["BEGIN"])

@@ -5,7 +5,7 @@ and a circle is a mode: green if it is covered, red if not.
 nsgan.py has its settings for the grid. pacgan.py has its own, but twice the updates and twice the batch. So its D
 judges as many packs as that of nsgan.py judges samples, as in the authors' code, and sees twice the samples. With its
 settings alone pacgan.py covers 24 modes, but blurred, sharp 0.12 (see results/packing).
-Packs keep more modes here, and more evenly, but not all: a whole row is missing. PacGAN's authors show all 25 modes,
+Packs keep more modes here, and more evenly, but not all: a whole column is missing. PacGAN's authors show all 25 modes,
 evenly, after 400,000 updates of larger networks. On the seeds 1 and 2, on which these settings were chosen, 24 modes
 were covered; more updates made the samples sharper there, and lost modes again.
 coverage: modes that are nearest to at least a tenth of their fair share of 2,500 samples. sharp: the share of samples

@@ -1,0 +1,49 @@
+"""scripts/race.py: other people's samples are judged as fairly as ours, and keeping them changes nothing."""
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from conftest import load_script
+from torch import nn
+
+from scripts.lib import watched
+
+race = load_script("race")
+
+
+def test_stretched_images_come_back_as_they_were():
+    small = torch.randint(256, (20, 1, 28, 28), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    stretched = F.interpolate(small.float(), (32, 32), mode="bilinear").round().byte()
+    back = race.padded(stretched)
+    assert back.shape == (20, 1, 32, 32) and not back[:, :, :2].any() and not back[..., -2:].any()
+    off = (back[:, :, 2:-2, 2:-2].float() - small.float()).abs()
+    assert off.mean() < 2 and off.quantile(0.99) < 10  # rounding, and no blur: that of shrinking is off by 30 here
+    blurred = F.interpolate(stretched.float(), (28, 28), mode="bilinear", antialias=True)
+    assert (blurred - small.float()).abs().mean() > 10
+
+
+def test_samples_leave_no_trace_in_the_network_or_the_random_numbers():
+    G = nn.Sequential(nn.ConvTranspose2d(6, 4, 4), nn.BatchNorm2d(4), nn.ConvTranspose2d(4, 1, 5), nn.Tanh())
+    before = copy.deepcopy(G.state_dict())
+    torch.manual_seed(3)
+    first = torch.rand(4)
+    torch.manual_seed(3)
+    G.eval()
+    found = watched.samples(G, 70, "train")
+    assert found.shape == (70, 1, 8, 8) and found.dtype == torch.uint8 and found.float().std() > 1
+    assert torch.equal(torch.rand(4), first) and not G.training
+    assert all(torch.equal(before[name], now) for name, now in G.state_dict().items())
+    eval_mode = watched.samples(G, 70, "eval")
+    assert (found.float() - eval_mode.float()).abs().mean() > 1  # batch norm of the batch, or of running statistics
+
+
+def test_noise_is_what_the_first_layer_takes():
+    assert watched.noise_of(nn.Sequential(nn.Linear(7, 3)), 5).shape == (5, 7)
+    assert watched.noise_of(nn.Sequential(nn.ConvTranspose2d(9, 3, 4)), 5).shape == (5, 9, 1, 1)
+
+
+def test_the_page_says_when_the_target_was_met_first():
+    rows = [{"who": "a", "seconds": s, "fid": f} for s, f in [("30", "5"), ("90", "1.9"), ("200", "2.4")]]
+    (line,) = (line for line in race.page(rows, {"real": 0.2}, "").splitlines() if line.startswith("| a"))
+    assert [cell.strip() for cell in line.split("|")[2:-1]] == ["90", "5", "1.9", "1.9", "1.9"]
