@@ -316,7 +316,7 @@ def page(name: str, suite: Suite, rows: list[dict]) -> str:
     """table.md, from the rows of runs.csv alone."""
     if name == "search":
         how = search.__doc__.split("\n\n", 1)[1].strip()
-        about = f"Made by `python scripts/benchmark.py search`. {suite.about} One run each, of seed {search.SEED}."
+        about = f"Made by `python scripts/benchmark.py search`. {suite.about}"
         lines = [f"# {name}: {suite.title}", "", about, "", "```", how, "```", ""]
         return "\n".join(lines + search.page([row for row in rows if row["command"]], ALGOS))
     planned = {(row.label, row.dataset): row for row in suite.rows}

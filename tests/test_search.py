@@ -1,5 +1,6 @@
 """The search: the same space and seconds for every file, its criterion, and that the rows of digits are its best."""
 
+import itertools
 import shlex
 
 import pytest
@@ -53,24 +54,32 @@ def test_goal_and_best():
     assert success(ring | diverged) is False and success(ring | failed) is None and not search.reached(ring | failed)
     assert success({"dataset": "celeba", "status": "finished"}) is None  # no goal
     assert values_of([ring, ring | diverged, ring | failed, stacked], "success") == [1, 0, 1]
-    rows = [ring | {"command": "algos/gan.py", "w1": w, "status": s} for w, s in
+    rows = [ring | {"command": "algos/gan.py", "seed": "101", "w1": w, "status": s} for w, s in
             [("0.4", "finished"), ("", "diverged: at 3"), ("0.2", "finished")]]  # fmt: skip
     assert [row["w1"] for row in search.searched(rows, "gan", "ring")] == ["0.2", "0.4", ""]
     assert search.searched(rows, "nsgan", "ring") == []
 
 
+def test_three_finalists_have_more_seeds_and_the_lowest_mean_is_chosen():
+    rows = [
+        {"label": f"r1, lr {lr}, beta1 {beta1}, gamma {gamma}", "command": "algos/r1.py", "dataset": "ring"}
+        | {"status": "finished", "seed": "101", "w1": f"{w1:.1f}"}
+        for w1, (gamma, beta1, lr) in enumerate(itertools.product(["0.1", "1"], search.BETA1, search.LR), 1)
+    ]
+    assert search.finalists(rows[:11], "r1", "ring") == [] and search.chosen(rows[:11], "r1", "ring") is None
+    final = search.finalists(rows, "r1", "ring")
+    assert [row["w1"] for row in final] == ["7.0", "8.0", "9.0"]  # gamma is not in PRESETS: that of the file
+    assert search.chosen(rows, "r1", "ring") == final[0]
+    more = [
+        final[i] | {"seed": seed, "w1": w1} for i, seed, w1 in [(0, "102", "9.5"), (0, "103", "9.5"), (1, "102", "7")]
+    ]
+    assert search.chosen(rows + more, "r1", "ring") == final[1] and search.finalists(rows + more, "r1", "ring") == final
+    assert search.chosen(rows + [final[1] | {"seed": "103", "status": "diverged: at 3"}], "r1", "ring") == final[0]
+
+
+@pytest.mark.parametrize("dataset", ["digits"])
 @pytest.mark.parametrize("name", ALGOS)
-def test_settings_of_digits_are_the_best_that_was_found(name):
-    """With the file's own default of what PRESETS has not: a paper's weight."""
-    row, default = ALGOS[name].PRESETS["digits"], ALGOS[name].Args(dataset="digits")
-    rows = search.searched([r for r in suites.read("search") if r["command"]], name, "digits")
-    assert len(rows) == 12
-
-    def fields(run):
-        names = {flag: {"lambda": "lambda_"}.get(flag, flag.replace("-", "_")) for flag in search.values(run)}
-        return {names[flag]: float(value) for flag, value in search.values(run).items()}
-
-    allowed = [r for r in rows if all(n in row or getattr(default, n) == v for n, v in fields(r).items())]
-    assert {n: row[n] for n in fields(allowed[0]) if n in row} == {
-        n: v for n, v in fields(allowed[0]).items() if n in row
-    }
+def test_presets_are_what_the_search_chose(name, dataset):
+    rows = [row for row in suites.read("search") if row["command"]]
+    preset, found = ALGOS[name].PRESETS[dataset], search.fields(search.chosen(rows, name, dataset))
+    assert {n: preset[n] for n in found if n in preset} == {n: v for n, v in found.items() if n in preset}

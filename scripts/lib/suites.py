@@ -111,23 +111,26 @@ def budget(suite: Suite, rows: list[dict]) -> dict[str, str]:
 
 # search -------------------------------------------------------------------------------------------------------------
 
+
+def search_rows() -> list[Row]:
+    """All settings of all files, the first settings first; finalists have more seeds than one."""
+    ran, rows = [row for row in read("search") if row["command"]], []
+    for dataset in search.RATES:
+        final = {row["label"] for algo in ALGOS for row in search.finalists(ran, algo, dataset)}
+        for settings_of_all in zip(*map(search.settings_of, ALGOS), strict=True):
+            for algo, setting in zip(ALGOS, settings_of_all, strict=True):
+                label = ", ".join([algo, *(f"{flag} {value}" for flag, value in setting.items())])
+                flags = {"dataset": dataset, "d-steps": "1"} if dataset != "ring" else {"d-steps": "1"}
+                flags |= setting | {"steps": str(search.updates(algo, dataset, setting)), "log-every": "1000"}
+                seeds = search.FINAL_SEEDS if label in final and dataset in MODES_OF_POINTS else 1
+                rows.append(Row(label, algo, flags, seeds))
+    return rows
+
+
 SEARCH = Suite(
     "the settings of each file",
     "Every file has the same twelve settings and the same seconds.",
-    [
-        Row(
-            ", ".join([algo, *(f"{flag} {value}" for flag, value in setting.items())]),
-            algo,
-            ({} if dataset == "ring" else {"dataset": dataset})
-            | {"d-steps": "1"}
-            | setting
-            | {"steps": str(search.updates(algo, dataset, setting)), "log-every": "1000"},
-            seeds=1,
-        )
-        for dataset in search.RATES
-        for settings_of_all in zip(*map(search.settings_of, ALGOS), strict=True)
-        for algo, setting in zip(ALGOS, settings_of_all, strict=True)
-    ],
+    search_rows(),
     search.SEED,
 )
 
