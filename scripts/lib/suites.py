@@ -205,17 +205,23 @@ ZERO_CENTRED = Suite(
     "pairing, R1 and R2, each with and without the others; R1's weight",
     "The ablation of the R3GAN paper (Huang et al. 2024): all eight subsets of pairing, R1 and R2 in `r3gan.py`, each "
     "with beta1 0 and 0.5, and `r1.py` with gamma from 0.01 to 10. Without pairing and R2 `r3gan.py` is `r1.py`, with "
-    "none of the three it is `nsgan.py` with another learning rate. Stacked digits: 4,000 updates of G.",
+    "none of the three it is `nsgan.py` with another learning rate. All have a learning rate of 2e-3 that falls to "
+    "zero, R1 and R2 a gamma of 1; 4,000 updates of G, 6,000 on the grid.",
     [
-        Row(label, algo, data | flags, seeds)
-        for data, seeds in [({}, 15), (GRID, 5), ({"dataset": "stacked_digits", "steps": "4000"}, 5)]
+        Row(label, algo, data | {"lr": "2e-3"} | flags, seeds)
+        for data, seeds in [
+            ({"steps": "4000"}, 15),
+            (GRID | {"steps": "6000"}, 5),
+            ({"dataset": "stacked_digits", "steps": "4000"}, 5),
+        ]
         for label, algo, flags in [
             *(
-                (parts_label(parts, beta1), "r3gan", {off: "" for p, off in PARTS.items() if p not in parts} | flags)
-                for beta1, flags in [("0", {}), ("0.5", {"beta1": "0.5"})]
+                (parts_label(parts, beta1), "r3gan", gamma | {"beta1": beta1} | off)
+                for beta1 in ("0", "0.5")
                 for parts in SUBSETS
+                for gamma, off in [({"gamma": "1"}, {off: "" for part, off in PARTS.items() if part not in parts})]
             ),
-            *((f"r1.py, gamma {gamma}", "r1", {"gamma": gamma}) for gamma in ("0.01", "0.1", "1", "10")),
+            *((f"r1.py, gamma {gamma}", "r1", {"gamma": gamma, "beta1": "0"}) for gamma in ("0.01", "0.1", "1", "10")),
         ]
     ],
     seed=201,
