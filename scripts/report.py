@@ -129,12 +129,6 @@ def quick_rows(algos: list[str]) -> dict[tuple[str, str], list[dict]]:
     return found
 
 
-def stacked(algo: str) -> list[dict]:
-    """The rows of a file with its defaults on stacked digits, of the first suite that has them."""
-    found = (rows_of(suite, "stacked_digits", algo) for suite in SUITES)
-    return next(filter(None, found), [])
-
-
 def files_table() -> list[str]:
     """The README's table: each file with its paper, what it remedies, how much of it is new and what it reaches."""
     found = quick_rows(ALGOS)
@@ -143,10 +137,10 @@ def files_table() -> list[str]:
     for algo in ALGOS:
         text, address = paper(algo)
         work = ", ".join(search.working(results("search"), algo, data).split()[0] for data in sets)
-        runs = [found["ring", algo], found["grid", algo], stacked(algo)]
+        runs = [found["ring", algo], found["grid", algo], rows_of("images", "digits", algo)]
         cells.append([f"[`{algo}.py`](algos/{algo}.py)", f"[{text}]({address})", remedies(algo), changed_lines(algo)])
         cells[-1] += [*map(count, runs), work or "-", seconds_of(runs[0])]
-    head = ["file", "paper", "remedies", "lines changed", "success: ring", "grid", "stacked digits"]
+    head = ["file", "paper", "remedies", "lines changed", "success: ring", "grid", "digits"]
     return table([*head, f"settings that work, of 12: {', '.join(sets)}", "seconds"], cells)
 
 

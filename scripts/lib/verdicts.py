@@ -10,7 +10,7 @@ if __name__ == "__main__":
 
 from scipy.stats import false_discovery_control
 
-from scripts.lib.claims import BASELINES, CLAIMS, COMPARED, KINDS, LOWER, MARGINS, MODES_MARGIN, POINTS, Claim
+from scripts.lib.claims import BASELINES, CLAIMS, COMPARED, KINDS, LOWER, MARGINS, MODES_MARGIN, SETS, Claim
 from scripts.lib.headers import ALGOS
 from scripts.lib.statistics import (
     LOOKS,
@@ -172,7 +172,7 @@ def claims_page() -> str:
         "",
         *tally(found),
     ]
-    for dataset in POINTS:
+    for dataset in SETS:
         lines += [f"### {dataset}", "", *against(dataset, found)]
     head = ["claim", "source", "where", "row", "against", "difference", "q", "expected", "found", "registered"]
     for kind, title in KINDS.items():
