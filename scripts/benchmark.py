@@ -75,7 +75,7 @@ from scripts.lib.suites import (
 )
 from scripts.lib.tables import table, where
 from scripts.lib.trained import Trained, fingerprint
-from scripts.lib.variants import module_of, variant
+from scripts.lib.variants import file_of, module_of
 
 POINTS = ["coverage", "coverage_max", "modes", "high_quality", "js", "reverse_kl", "w1"]
 IMAGES = 10_000  # samples for the numbers of images
@@ -178,7 +178,7 @@ def run_all(jobs: list[Job], at_a_time: int) -> None:
         if stopped:
             return
         if job.row.change:
-            variant(job.row.algo, job.row.change)
+            file_of(job.row.algo, job.row.change)
         words = [sys.executable, *shlex.split(job.line())[2:]]
         threads = os.environ | {"OMP_NUM_THREADS": "1"}
         process = subprocess.Popen(
@@ -538,7 +538,7 @@ def main(args: Args) -> None:
     if args.dry_run:
         for job in {job.line(): job for job in everything}.values():
             if job.row.change:
-                variant(job.row.algo, job.row.change)
+                file_of(job.row.algo, job.row.change)
             print(job.line())
         return
     run_all(everything, args.jobs)
