@@ -60,21 +60,24 @@ def case(tmp_path):
     return peers.Case(foreign.Script("peer/train.py", noise=(4,)), "nsgan", (1, 28, 28), one_pass=True)
 
 
-def counting(found, case):
-    """A visitor for three updates of G: how often each player was updated after each of them."""
-    visit = peers.timed(found, case, "cpu")  # its random images
-    next(visit)
+VISITOR = """
+import torch
+from scripts.peers import timed
+
+def counting(found, case):  # three updates of G: how often each player was updated after each of them
+    next(timed(found, case, "cpu"))  # its random images
     variables = yield
     for n in range(1, 4):
-        other = torch.optim.SGD(variables["generator"].parameters(), lr=0.0)
-        other.step()  # is not the script's
+        torch.optim.SGD(variables["generator"].parameters(), lr=0.0).step()  # is not the script's
         found[n] = dict(variables["updates"])
         yield
+"""
 
 
 def test_a_visitor_goes_on_after_each_update_of_g(case, tmp_path, capfd, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", "tests", prepend=":")
-    found = foreign.run(case.script, tmp_path, "test_peers:counting", asdict(case))
+    (tmp_path / "visitor.py").write_text(VISITOR)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
+    found = foreign.run(case.script, tmp_path, "visitor:counting", asdict(case))
     assert found == {n: {"D": 2 * n, "G": n} for n in (1, 2, 3)}
     assert capfd.readouterr() == ("", "")
     names = {path.name for path in (tmp_path / "peer").iterdir()} - {"__pycache__"}
