@@ -55,7 +55,7 @@ class Run:
     data: str
     """the data set; with the folder of those that only a folder names, or the run's"""
     shape: list[int]
-    """of a sample; of some older runs empty"""
+    """of a sample"""
     rows: list[dict]
     """of metrics.jsonl"""
     result: dict
@@ -71,9 +71,8 @@ def load(folder: Path, name: str) -> Run:
         for line in (folder / "metrics.jsonl").read_text().splitlines():
             rows.append(json.loads(line))
     data = config.get("data", args.get("dataset", "?"))
-    shape = config.get("shape") or ([2] if data in ("ring", "grid") else [])
     data += {"folder": f" {args.get('data_root')}", "own": f" data of {folder.name}"}.get(data, "")
-    return Run(folder, name, args, data, shape, rows, read_json(folder / "result.json"))
+    return Run(folder, name, args, data, config.get("shape", []), rows, read_json(folder / "result.json"))
 
 
 def found(words: list[str]) -> list[Run]:
