@@ -71,8 +71,8 @@ def show(args: Args, rows: dict[str, dict], real: int, what: str, accuracy: floa
         mean, sd = metrics.exact_sampler()
         print(
             f"modes and reverse_kl are of {metrics.STACKED:,} images. As many draws of 1,000 equal modes have a "
-            f"reverse_kl of {mean:.4f} +- {sd:.4f}; those of real digits, which are not equally frequent, a little more "
-            "(--controls)"
+            f"reverse_kl of {mean:.4f} +- {sd:.4f}; those of real digits, which are not equally frequent, a little "
+            "more (--controls)"
         )
     columns = ["fid", "kid", "is", "precision", "recall", "distance", "duplicates", "support"]
     columns += [name for name in ("modes", "reverse_kl", "missing", "unsure") if name in first]

@@ -134,11 +134,9 @@ def timed(found: dict, case: dict, name: str) -> Iterator[None]:
     found["theirs"] = yield from stopwatch(device, block=1)
     torch.backends.cudnn.benchmark = False  # ours are without what a script may have set
     Tensor.view = Tensor.reshape  # as ours have channels last, which view refuses
-    ways = {"ours": ([], False), "amp": ([], True)}
-    if case.one_pass:
-        ways |= {"one pass": (["one_pass"], False), "one pass, amp": (["one_pass"], True)}
-    for way, (changes, amp) in ways.items():
-        local = ours(case, variables[case.script.G], variables[case.script.D], name, changes, amp=amp)
+    for way in [*WAYS] if case.one_pass else ["ours", "amp"]:
+        changes = ["one_pass"] if "one pass" in way else []
+        local = ours(case, variables[case.script.G], variables[case.script.D], name, changes, amp="amp" in way)
         with settings_of(local):
             found[way] = seconds(local["update"], device, block=1)
 
@@ -164,8 +162,8 @@ process. The scripts with numbers under "one pass of G" train both players on th
 ours draw new ones for G's step, as in algorithm 1 of Goodfellow et al. 2014; there our file is changed to do the same.
 Times: of the process, medians over the rounds; times as fast: medians of the rounds' ratios. PyTorch-GAN's dragan.py
 and began.py end with an error in their first update."""
-ONE_PASS = {"one pass": "one pass of G", "one pass, amp": "one pass of G, in bfloat16"}
-WAYS = {"ours": "ours", "amp": "in bfloat16"} | ONE_PASS
+WAYS = {"ours": "ours", "amp": "in bfloat16"}  # of our file
+WAYS |= {"one pass": "one pass of G", "one pass, amp": "one pass of G, in bfloat16"}
 
 
 def page(rows: list[dict]) -> list[str]:

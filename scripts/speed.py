@@ -243,11 +243,10 @@ def warm(algo: str, args: dict) -> dict:
 
 def updated(algo: str, args: dict, device: torch.device, rounds: int, limit: dict) -> dict:
     """A row of `updates`: milliseconds per update of each way, and what the device would need at least."""
-    ways = {"common": (habits(algo), args), "eager": ([], args), "amp": ([], args | {"amp": True})}
-    if device.type == "cuda":
-        ways |= {"graph": ([], args | {"graph": True}), "graph amp": ([], args | {"graph": True, "amp": True})}
-    if args["dataset"] == "grid":
-        ways = {name: way for name, way in ways.items() if "amp" not in name}
+    names = ["eager", "amp", *(["graph", "graph amp"] if device.type == "cuda" else [])]
+    names = [name for name in names if args["dataset"] != "grid" or "amp" not in name]
+    ways = {"common": (habits(algo), args)}
+    ways |= {name: ([], args | {"graph": "graph" in name, "amp": "amp" in name}) for name in names}
     times = compare(algo, ways, device, rounds)
     eager = warm(algo, args)
     row = {"d_steps": eager["args"].d_steps} | {f"{way} ms": 1e3 * statistics.median(times[way]) for way in ways}
