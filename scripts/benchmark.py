@@ -41,23 +41,10 @@ from common.args import RunError
 from common.data import load_data
 from common.metrics import evaluate
 from common.run import pick_device, read_json
+from scripts.lib import image_metrics as metrics
 from scripts.lib import search
 from scripts.lib.command import command
 from scripts.lib.headers import ALGOS
-from scripts.lib.image_metrics import (
-    PAIRS,
-    STACKED,
-    class_statistics,
-    exact_device,
-    fidelity,
-    pair_statistics,
-    predict,
-    real_images,
-    register,
-    remembered,
-    stacked_statistics,
-    train_classifier,
-)
 from scripts.lib.statistics import MODES, MODES_OF_POINTS, cell, columns_of, interval, values_of
 from scripts.lib.suites import (
     CONTROLS,
@@ -75,7 +62,7 @@ from scripts.lib.suites import (
 )
 from scripts.lib.tables import table, where
 from scripts.lib.trained import Trained, fingerprint
-from scripts.lib.variants import module_of, variant
+from scripts.lib.variants import file_of, module_of
 
 POINTS = ["coverage", "coverage_max", "modes", "high_quality", "js", "reverse_kl", "w1"]
 IMAGES = 10_000  # samples for the numbers of images
@@ -178,7 +165,7 @@ def run_all(jobs: list[Job], at_a_time: int) -> None:
         if stopped:
             return
         if job.row.change:
-            variant(job.row.algo, job.row.change)
+            file_of(job.row.algo, job.row.change)
         words = [sys.executable, *shlex.split(job.line())[2:]]
         threads = os.environ | {"OMP_NUM_THREADS": "1"}
         process = subprocess.Popen(
@@ -219,11 +206,13 @@ def run_all(jobs: list[Job], at_a_time: int) -> None:
 
 def measure_images(images: Tensor, real: Tensor, stacked: bool, net, name: str, device: torch.device) -> dict:
     """Numbers of images [n, C, S, S], uint8, those of scripts/evaluate.py by a classifier; no distance of stacks."""
-    pairs = min(PAIRS, len(images), len(real))
-    numbers = pair_statistics(images[:pairs].to(device), real[:pairs].to(device))
+    pairs = min(metrics.PAIRS, len(images), len(real))
+    numbers = metrics.pair_statistics(images[:pairs].to(device), real[:pairs].to(device))
     if stacked:
-        return numbers | stacked_statistics(predict(net, images.flatten(0, 1)[:, None], device).view(-1, 3, 10))
-    return numbers | class_statistics(predict(net, images, device)) | fidelity(images, real, name, name, device)
+        digits = metrics.predict(net, images.flatten(0, 1)[:, None], device)
+        return numbers | metrics.stacked_statistics(digits.view(-1, 3, 10))
+    numbers |= metrics.class_statistics(metrics.predict(net, images, device))
+    return numbers | metrics.fidelity(images, real, name, name, device)
 
 
 @cache
@@ -234,25 +223,25 @@ def image_set(dataset: str, root: str, device: torch.device):
     """
     data = load_data(dataset, str(ROOT / root), 32, torch.device("cpu"))
     stacked, size = data.stack > 1, data.shape[-1]
-    real, others = real_images(data, STACKED if stacked else IMAGES, 1)
+    real, others = metrics.real_images(data, metrics.STACKED if stacked else IMAGES, 1)
     if not len(others):
         others = real[torch.randint(len(real), (IMAGES,), generator=torch.Generator().manual_seed(1))]
-    net, _, key = train_classifier(dataset.removeprefix("stacked_"), str(ROOT / root), size, device)
+    net, _, key = metrics.train_classifier(dataset.removeprefix("stacked_"), str(ROOT / root), size, device)
     name = f"classifier-{key}-{fingerprint(real.numpy().tobytes())}"
     if not stacked:
-        register(name, net, real, stacked, device)
+        metrics.register(name, net, real, stacked, device)
     return real, others, stacked, net, name
 
 
 def of_images(job: Job, folder: Path) -> dict:
     """The numbers of a run's images, kept in its folder."""
-    device = exact_device(job.args.device)
+    device = metrics.exact_device(job.args.device)
     real, _, stacked, net, name = image_set(job.row.dataset, job.args.data_root, device)
     run = Trained(folder, device, module_of(job.command))
     key = {"checkpoint": run.fingerprint, "classifier and reference": name}
     key |= {"code": fingerprint((ROOT / "scripts" / "lib" / "image_metrics.py").read_text()), "device": device.type}
-    latents = run.latents(STACKED if stacked else IMAGES)
-    return remembered(
+    latents = run.latents(metrics.STACKED if stacked else IMAGES)
+    return metrics.remembered(
         folder / "benchmark.json", key, lambda: measure_images(run.sample(latents), real, stacked, net, name, device)
     )
 
@@ -286,7 +275,7 @@ def controls(dataset: str, args: Args) -> dict[str, list[dict]]:
     """The numbers of samples that no run made: of the data themselves, and of points of uniform noise."""
     if dataset in MODES_OF_POINTS:
         return controls_of_points(dataset)
-    device = exact_device(args.device)
+    device = metrics.exact_device(args.device)
     real, others, stacked, net, name = image_set(dataset, args.data_root, device)
     return {EXACT: [measure_images(others, real, stacked, net, name, device)]}
 
@@ -383,10 +372,7 @@ def save(figure, path: Path) -> None:
 
 
 def draw_samples(runs: dict[Row, list[tuple[Job, Path]]], path: Path) -> None:
-    """The final samples of each row's first finished seed; lines of up to six, one data set below the other.
-
-    Points: circles are the modes, green if covered and red if missed. Images: the run's last picture, 64 of them.
-    """
+    """The last picture of each row's first finished seed; lines of up to six, one data set below the other."""
     from PIL import Image
 
     sets = [[row for row in runs if row.dataset == name] for name in dict.fromkeys(row.dataset for row in runs)]
@@ -403,21 +389,11 @@ def draw_samples(runs: dict[Row, list[tuple[Job, Path]]], path: Path) -> None:
         if row is None:
             ax.axis("off")
             continue
-        job, folder = runs[row][0]
         title = f"{row.label}, {row.dataset}" if len(sets) > 1 else row.label
         ax.set_title(textwrap.fill(title, 28), fontsize=9)
-        if row.dataset not in MODES_OF_POINTS:
-            ax.imshow(Image.open(max((folder / "samples").glob("*.png"))), cmap="gray")
-            continue
-        data = load_data(row.dataset)
-        run = Trained(folder, "cpu", module_of(job.command))
-        points = run.sample(run.latents(2500, 1))
-        share = torch.bincount(torch.cdist(points, data.modes).argmin(1), minlength=len(data.modes)) / len(points)
-        colors = ["seagreen" if found else "crimson" for found in share >= 0.1 / len(data.modes)]
-        edge = 1.3 * data.modes.abs().max().item()
-        ax.scatter(*data.modes.T, s=70, facecolors="none", edgecolors=colors, linewidths=1.2)
-        ax.scatter(*points[:1000].T, s=3, color="royalblue", alpha=0.5, linewidths=0)
-        ax.set(xlim=(-edge, edge), ylim=(-edge, edge), aspect="equal")
+        picture = Image.open(max((runs[row][0][1] / "samples").glob("*.png")))
+        width, height = picture.size
+        ax.imshow(picture.crop((0, height - width, width, height)), cmap="gray")  # without the headline of points
     save(figure, path)
 
 
@@ -538,7 +514,7 @@ def main(args: Args) -> None:
     if args.dry_run:
         for job in {job.line(): job for job in everything}.values():
             if job.row.change:
-                variant(job.row.algo, job.row.change)
+                file_of(job.row.algo, job.row.change)
             print(job.line())
         return
     run_all(everything, args.jobs)

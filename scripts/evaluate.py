@@ -27,27 +27,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from common.args import RunError, check
 from common.data import load_data
 from common.folder import cache_folder
-from scripts.lib import image_metrics, trained
+from scripts.lib import image_metrics as metrics
+from scripts.lib import trained
 from scripts.lib.command import command
-from scripts.lib.image_metrics import (
-    INCEPTION,
-    LABELLED,
-    PAIRS,
-    STACKED,
-    class_statistics,
-    exact_device,
-    exact_sampler,
-    fidelity,
-    inception_weights,
-    labelled_images,
-    pair_statistics,
-    predict,
-    real_images,
-    register,
-    remembered,
-    stacked_statistics,
-    train_classifier,
-)
 from scripts.lib.tables import table
 from scripts.lib.trained import Trained, fingerprint
 
@@ -76,7 +58,7 @@ class Args:
 
 def show(args: Args, rows: dict[str, dict], real: int, what: str, accuracy: float | None) -> None:
     """Prints what the numbers are of, and a table of them: a row for each run, and for each control."""
-    subset, pairs = min(1000, args.n, real), min(PAIRS, args.n, real)
+    subset, pairs = min(1000, args.n, real), min(metrics.PAIRS, args.n, real)
     print(
         f"{what}\n{real:,} real and {args.n:,} generated images; IS: 10 splits; KID: 100 subsets of {subset:,}; ",
         end="",
@@ -86,10 +68,11 @@ def show(args: Args, rows: dict[str, dict], real: int, what: str, accuracy: floa
         print(f"the classifier is right on {accuracy:.2%} of the test images")
     first = [*rows.values()][0]
     if "modes" in first:
-        mean, sd = exact_sampler()
+        mean, sd = metrics.exact_sampler()
         print(
-            f"modes and reverse_kl are of {STACKED:,} images. As many draws of 1,000 equal modes have a reverse_kl of "
-            f"{mean:.4f} +- {sd:.4f}; those of real digits, which are not equally frequent, a little more (--controls)"
+            f"modes and reverse_kl are of {metrics.STACKED:,} images. As many draws of 1,000 equal modes have a "
+            f"reverse_kl of {mean:.4f} +- {sd:.4f}; those of real digits, which are not equally frequent, a little "
+            "more (--controls)"
         )
     columns = ["fid", "kid", "is", "precision", "recall", "distance", "duplicates", "support"]
     columns += [name for name in ("modes", "reverse_kl", "missing", "unsure") if name in first]
@@ -106,24 +89,24 @@ def main(args: Args) -> None:
         raise RunError(f"--n {args.n}: must be 20 or more")
     if not args.runs:
         raise RunError("which runs? give their folders")
-    device = exact_device(args.device)
+    device = metrics.exact_device(args.device)
     runs = [Trained(folder, device) for folder in args.runs]
     sets = {(run.dataset, run.shape, args.data_root or run.config["args"]["data_root"]) for run in runs}
     if len(sets) > 1 or len(runs[0].shape) == 1 or runs[0].dataset == "own":
         raise RunError(f"runs on one named data set of images, please; these are on {sorted(map(str, sets))}")
     ((dataset, shape, root),) = sets
-    stacked, labelled = dataset.startswith("stacked_"), dataset in LABELLED
+    stacked, labelled = dataset.startswith("stacked_"), dataset in metrics.LABELLED
     labelled &= dataset != "folder" or args.features == "classifier"
     if args.features == "classifier" and not labelled:
-        raise RunError(f"--features classifier needs labels, which {dataset} has none of; there are {LABELLED}")
-    weights = inception_weights(args.weights) if args.features == "inception" else ""
+        raise RunError(f"--features classifier needs labels, which {dataset} has none of; there are {metrics.LABELLED}")
+    weights = metrics.inception_weights(args.weights) if args.features == "inception" else ""
     data = load_data(dataset, root, shape[-1])
-    real, others = real_images(data, args.n, args.seed)
+    real, others = metrics.real_images(data, args.n, args.seed)
     if len(real) < 20 or data.shape != shape:
         raise RunError(f"{root} has {len(data.images)} images {data.shape}; the runs have {shape}, 20 are needed")
     single = dataset.removeprefix("stacked_")  # one channel of a stack
-    net, accuracy, net_key = train_classifier(single, root, shape[-1], device) if labelled else (None, None, "")
-    code = [__file__, image_metrics.__file__, trained.__file__]
+    net, accuracy, net_key = metrics.train_classifier(single, root, shape[-1], device) if labelled else (None, None, "")
+    code = [__file__, metrics.__file__, trained.__file__]
     settings = {"features": args.features, "weights": weights, "classifier": net_key, "n": args.n, "seed": args.seed}
     settings |= {"reference": fingerprint(real.numpy().tobytes()), "device": device.type, "torch": torch.__version__}
     settings |= {"torch_fidelity": version("torch-fidelity"), "code": fingerprint(*(Path(f).read_text() for f in code))}
@@ -132,33 +115,33 @@ def main(args: Args) -> None:
     @cache
     def extractor() -> str:
         if args.features == "inception":
-            return INCEPTION
-        register(f"classifier-{name}", net, real, stacked, device)
+            return metrics.INCEPTION
+        metrics.register(f"classifier-{name}", net, real, stacked, device)
         return f"classifier-{name}"
 
     def measure(images: Tensor) -> dict:
-        numbers = fidelity(images[: args.n], real, name, extractor(), device, args.weights, args.batch_size)
-        pairs = min(PAIRS, len(images), len(real))
-        numbers |= pair_statistics(images[:pairs].to(device), real[:pairs].to(device))
+        numbers = metrics.fidelity(images[: args.n], real, name, extractor(), device, args.weights, args.batch_size)
+        pairs = min(metrics.PAIRS, len(images), len(real))
+        numbers |= metrics.pair_statistics(images[:pairs].to(device), real[:pairs].to(device))
         if stacked:
-            digits = predict(net, images[:STACKED].flatten(0, 1)[:, None], device).view(-1, 3, 10)
-            return numbers | stacked_statistics(digits)
-        return numbers | (class_statistics(predict(net, images, device)) if labelled else {})
+            digits = metrics.predict(net, images[: metrics.STACKED].flatten(0, 1)[:, None], device).view(-1, 3, 10)
+            return numbers | metrics.stacked_statistics(digits)
+        return numbers | (metrics.class_statistics(metrics.predict(net, images, device)) if labelled else {})
 
-    rows, count = {}, max(args.n, STACKED) if stacked else args.n
+    rows, count = {}, max(args.n, metrics.STACKED) if stacked else args.n
     for folder, run in zip(args.runs, runs, strict=True):
         this = {"checkpoint": run.fingerprint, "file": fingerprint(Path(run.module.__file__).read_text())}
         compute = partial(lambda run: measure(run.sample(run.latents(count, args.seed), True)), run)
-        rows[str(Path(folder))] = remembered(Path(folder) / "evaluation.json", settings | this, compute)
+        rows[str(Path(folder))] = metrics.remembered(Path(folder) / "evaluation.json", settings | this, compute)
     if args.controls:
         if len(others) < 1000 and labelled and dataset != "digits":  # of which all are the reference
-            others = labelled_images(dataset, root, shape[-1], train=False)[0][: args.n]
+            others = metrics.labelled_images(dataset, root, shape[-1], train=False)[0][: args.n]
         if len(others) < 20:
             raise RunError(f"--controls: all {len(real)} images are the reference; with a smaller --n some are left")
         ten = others[:10].repeat(math.ceil(count / 10), 1, 1, 1)[:count]
         for control, images in {"other real images": others, "ten images, repeated": ten}.items():
             kept, this = cache_folder() / f"controls-{dataset}.json", {"control": control, "images": len(images)}
-            rows[f"{control} ({len(images):,})"] = remembered(kept, settings | this, partial(measure, images))
+            rows[f"{control} ({len(images):,})"] = metrics.remembered(kept, settings | this, partial(measure, images))
     if args.features == "inception":
         what = (
             f"Inception v3, weights {weights}; images brought to 299x299 by TensorFlow 1's bilinear, grey ones as RGB"

@@ -27,15 +27,14 @@ from common.args import RunError
 from common.data import load_data
 from common.metrics import evaluate
 from common.run import read_json
-from scripts.lib import collection, films
+from scripts.lib import collection
 from scripts.lib.command import command
-from scripts.lib.pages import NAMES, chart, colors_of, said, text64, thinned, view, write
-from scripts.lib.suites import EXACT
+from scripts.lib.pages import NAMES, chart, colors_of, said, sheet, thinned, view, write
+from scripts.lib.suites import EXACT, ROOT
 from scripts.lib.tables import table
 
-ROOT = Path(__file__).resolve().parents[1]
 FIRST = ("coverage", "high_quality", "swd", "d_loss", "g_loss")  # of the curves
-TICKS = 100  # positions of the slider on the page of runs
+TICKS, FRAMES = 100, 24  # positions of the slider on the page of runs; pictures that it has of each run, at most
 
 
 @dataclass
@@ -46,8 +45,6 @@ class Args:
     """data sets (ring, digits, grid) on which to train every file and record the film, instead of making a page"""
     out: str = ""
     """the file to write; default: runs.html, without runs results/index.html"""
-    frames: int = 24
-    """pictures of each run that the page of runs has at most"""
 
 
 @dataclass
@@ -58,42 +55,39 @@ class Run:
     data: str
     """the data set; with the folder of those that only a folder names, or the run's"""
     shape: list[int]
-    """of a sample; of some older runs empty"""
+    """of a sample"""
     rows: list[dict]
     """of metrics.jsonl"""
     result: dict
     """of a finished run, else empty"""
 
 
-def load(folder: Path) -> Run:
+def load(folder: Path, name: str) -> Run:
     """What a run left so far; a last row that is still being written is left out."""
     config = read_json(folder / "config.json")
     args = config.get("args", {})
     rows = []
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ValueError):
         for line in (folder / "metrics.jsonl").read_text().splitlines():
-            with contextlib.suppress(ValueError):
-                rows.append(json.loads(line))
+            rows.append(json.loads(line))
     data = config.get("data", args.get("dataset", "?"))
-    shape = config.get("shape") or ([2] if data in ("ring", "grid") else [])
     data += {"folder": f" {args.get('data_root')}", "own": f" data of {folder.name}"}.get(data, "")
-    return Run(folder, folder.name, args, data, shape, rows, read_json(folder / "result.json"))
+    return Run(folder, name, args, data, config.get("shape", []), rows, read_json(folder / "result.json"))
 
 
 def found(words: list[str]) -> list[Run]:
     """The runs at or below these folders. Raises RunError if a folder has none."""
     folders: dict[Path, None] = {}
     for word in words:
-        here = [path.parent for path in sorted(Path(word).rglob("config.json"))]
+        here = [path.parent.resolve() for path in sorted(Path(word).rglob("config.json"))]
         if not here:
             raise RunError(f"{word}: no folder of a run, nor one that holds runs (a run has a config.json)")
-        folders |= dict.fromkeys(path.resolve() for path in here)
-    runs = [load(folder) for folder in folders]
-    short = [run.folder.name for run in runs]
-    for run in runs:
-        if short.count(run.name) > 1:  # two folders have runs of one name
-            run.name = "/".join(run.folder.parts[-2:])
-    return runs
+        folders |= dict.fromkeys(here)
+    names = [folder.name for folder in folders]  # two folders may have runs of one name
+    return [load(path, "/".join(path.parts[-1 - (names.count(path.name) > 1) :])) for path in folders]
+
+
+# tables -------------------------------------------------------------------------------------------------------------
 
 
 def differences(runs: list[Run]) -> tuple[list[str], list[list]]:
@@ -110,49 +104,49 @@ def state(run: Run) -> str:
     return f"update {run.rows[-1]['step'] if run.rows else 0} of {run.args.get('steps', '?')}"
 
 
-def exact(run: Run, runs: list[Run]) -> dict:
-    """What an exact sampler of the run's data scores: of a finished run on them, or measured now; else nothing."""
-    for other in runs:
-        if other.data == run.data and "exact_sampler" in other.result:
-            return other.result["exact_sampler"]
-    if run.data in ("ring", "grid", "digits"):
-        with torch.random.fork_rng([]):
-            torch.manual_seed(1)
-            data = load_data(run.data)
-            return evaluate(data, data.sample(2500 if data.shape == (2,) else 1000))
-    return {}
-
-
-def number(value) -> float | str:
-    return "-" if value is None else float(f"{value:.4g}")
+def exact(data: str, runs: list[Run]) -> dict:
+    """What an exact sampler of the data scores: of a finished run on them, or measured now; else nothing."""
+    for run in runs:
+        if run.data == data and "exact_sampler" in run.result:
+            return run.result["exact_sampler"]
+    if data not in ("ring", "grid", "digits"):
+        return {}
+    with torch.random.fork_rng([]):
+        torch.manual_seed(1)
+        real = load_data(data)
+        return evaluate(real, real.sample(2500 if real.shape == (2,) else 1000))
 
 
 def last_numbers(runs: list[Run]) -> tuple[list[str], list[list]]:
     """A table of the last measurements, for each data set with those of an exact sampler below."""
-    others = {run.data: exact(run, runs) for run in runs}
+    others = {run.data: exact(run.data, runs) for run in runs}
     measured = list(dict.fromkeys(name for numbers in others.values() for name in numbers))
     rows = []
     for data in others:
-        for run in (run for run in runs if run.data == data):
-            numbers = run.result or (run.rows[-1] if run.rows else {"step": 0})
-            rows.append([run.name, numbers["step"], *(number(numbers.get(name)) for name in measured)])
-        if others[data]:
-            rows.append([f"{EXACT}, {data}", "", *(number(others[data].get(name)) for name in measured)])
+        last = [
+            (run.name, run.result or (run.rows[-1] if run.rows else {"step": 0})) for run in runs if run.data == data
+        ]
+        for name, numbers in [*last, *([(f"{EXACT}, {data}", others[data])] if others[data] else [])]:
+            values = (numbers.get(name) for name in measured)
+            cells = ("-" if value is None else float(f"{value:.4g}") for value in values)
+            rows.append([name, numbers.get("step", ""), *cells])
     return ["run", "update", *measured], rows
 
 
-def frames_of(run: Run, most: int) -> tuple[list[int], list[Image.Image]]:
+# pictures -----------------------------------------------------------------------------------------------------------
+
+
+def frames_of(run: Run) -> tuple[list[int], list[Image.Image]]:
     """The updates and pictures of samples/, evenly thinned, without the headline of pictures of points."""
     files = {int(file.stem): file for file in (run.folder / "samples").glob("*.png") if file.stem.isdigit()}
-    steps = thinned(sorted(files), most)
-    frames = []
-    for step in steps:
+    frames = {}
+    for step in thinned(sorted(files), FRAMES):
         with contextlib.suppress(OSError), Image.open(files[step]) as image:
             width, height = image.size
             image = image.convert("RGB").crop((0, height - width, width, height))
-            frames.append((step, small(image, run.shape)))
-    frames = [(step, image) for step, image in frames if image.size == frames[-1][1].size]
-    return [step for step, _ in frames], [image for _, image in frames]
+            frames[step] = small(image, run.shape)
+    frames = {step: image for step, image in frames.items() if image.size == [*frames.values()][-1].size}
+    return [*frames], [*frames.values()]
 
 
 def small(image: Image.Image, shape: list[int]) -> Image.Image:
@@ -161,13 +155,13 @@ def small(image: Image.Image, shape: list[int]) -> Image.Image:
         size = shape[1] + 2 * (shape[1] < 16)  # with the line around small ones
         scale = max(image.width // (8 * size), 1)
         image = image.resize((image.width // scale,) * 2, Image.Resampling.NEAREST)
-    most = 280 if shape == [2] else 320
-    return image if image.width <= most else image.resize((most, most), Image.Resampling.LANCZOS)
+    image.thumbnail((280, 280) if shape == [2] else (320, 320), Image.Resampling.LANCZOS)
+    return image
 
 
-def films_of(runs: list[Run], colors: list[str], most: int) -> tuple[list[dict], list[tuple], list[int]]:
+def films_of(runs: list[Run], colors: list[str]) -> tuple[list[dict], list[tuple], list[int]]:
     """The films of runs and their sheets for the template, and the updates at which the slider stops."""
-    shot = [frames_of(run, most) for run in runs]
+    shot = [frames_of(run) for run in runs]
     moments = thinned(sorted({step for steps, _ in shot for step in steps}), TICKS) or [0]
     views, sheets = [], []
     for i, (run, (steps, pictures)) in enumerate(zip(runs, shot, strict=True)):
@@ -176,27 +170,10 @@ def films_of(runs: list[Run], colors: list[str], most: int) -> tuple[list[dict],
         rows = {row["step"]: row for row in run.rows}
         captions = [said(rows.get(step, {"step": step}), run.data) for step in steps]
         shown = [max(bisect.bisect(steps, moment) - 1, 0) for moment in moments]
-        sheets.append((str(i), len(pictures), text64(films.sheet(pictures, 70))))
+        sheets.append((str(i), len(pictures), sheet(pictures, 70)))
         more = {"color": colors[i], "pixels": pictures[0].width < 200}
         views.append(view(str(i), run.name, f"Samples of {run.name}", captions, shown, **more))
     return views, sheets, moments
-
-
-def landscapes_of(runs: list[Run]) -> tuple[list[dict], list[tuple]]:
-    """The landscapes of D at the last checkpoints, of runs on the ring and the grid. Prints what has none, and why."""
-    found, sheets = [], []
-    for i, run in enumerate(runs):
-        if run.data not in ("ring", "grid"):
-            continue
-        try:
-            step, picture = films.last_landscape(run.folder)
-        except RunError as error:
-            print(f"{run.name}: no landscape of D, {error}")
-            continue
-        sheets.append((f"d{i}", 1, text64(films.sheet([picture], 80))))
-        alt = f"Samples of {run.name} over the landscape of D, update {step}"
-        found.append({"sheet": f"d{i}", "title": run.name, "step": step, "alt": alt})
-    return found, sheets
 
 
 def curves_of(runs: list[Run], colors: list[str], end: int) -> list[dict]:
@@ -209,20 +186,16 @@ def curves_of(runs: list[Run], colors: list[str], end: int) -> list[dict]:
     return [one for one in drawn if one]
 
 
-def runs_page(args: Args) -> None:
+def runs_page(runs: list[Run], out: Path) -> None:
     """Prints the tables of runs and writes their page."""
-    if args.frames < 2:
-        raise RunError(f"--frames {args.frames}: must be 2 or more")
-    runs = found(args.runs)
     differ, last, colors = differences(runs), last_numbers(runs), colors_of(len(runs))
     print("\n".join([*table(*differ), *table(*last)]))
-    views, sheets, moments = films_of(runs, colors, args.frames)
-    landscapes, more = landscapes_of(runs)
+    views, sheets, moments = films_of(runs, colors)
     end = max([*moments, *(run.rows[-1]["step"] for run in runs if run.rows), 1])
     common = [f"{name}={value}" for name, value in runs[0].args.items() if name not in differ[0]]
     write(
-        Path(args.out or "runs.html"), title="Runs", runs=runs, differ=differ, last=last, same=", ".join(common),
-        views=views, sheets=sheets + more, landscapes=landscapes, charts=curves_of(runs, colors, end),
+        out, title="Runs", runs=runs, differ=differ, last=last, same=", ".join(common), views=views, sheets=sheets,
+        charts=curves_of(runs, colors, end),
         ticks=[(round(moment / end, 4), f"update {moment}") for moment in moments],
     )  # fmt: skip
 
@@ -233,7 +206,7 @@ def main(args: Args) -> None:
     if args.record:
         collection.record(args.record)
     elif args.runs:
-        runs_page(args)
+        runs_page(found(args.runs), Path(args.out or "runs.html"))
     else:
         collection.page(Path(args.out or ROOT / "results" / "index.html"))
 

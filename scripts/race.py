@@ -9,13 +9,8 @@ times after the start of the command, imports included; then a classifier of MNI
 the suites of scripts/benchmark.py. What was measured stays: the same command goes on. Results: results/speed/<device>/.
 """
 
-import math
 import os
-import re
-import shutil
-import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,109 +23,50 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from common.args import RunError
-from common.device import environment
+from common.draw import as_bytes
 from scripts.benchmark import IMAGES, image_set, measure_images
+from scripts.lib import foreign
 from scripts.lib.command import command
-from scripts.lib.suites import FIRST_SEED, ROOT
+from scripts.lib.foreign import Script, lynnho, pytorch_gan
+from scripts.lib.suites import FIRST_SEED
 from scripts.lib.tables import read_rows, table
-from scripts.lib.trained import Trained
-from scripts.lib.variants import module_of, variant
-from scripts.speed import RESULTS, device_name, keep
+from scripts.lib.timing import folder_of, keep, write_page
+from scripts.lib.variants import file_of
 
 MARKS = (15, 30, 45, 60, 90, 120, 150, 180, 210, 240)  # seconds after the start of a command
 TARGET = 2.0  # fid
 CPU = torch.device("cpu")
-LYNNHO = "DCGAN-LSGAN-WGAN-GP-DRAGAN-Pytorch/train.py --dataset mnist"
-TRICKS = {"the common way": "common", "float32": "no-amp"}
-PEERS = {  # title: script and flags, G, its optimiser, whether it draws its own samples in eval mode
-    "PyTorch-GAN's dcgan.py": ("PyTorch-GAN/implementations/dcgan/dcgan.py", "generator", "optimizer_G", "train"),
-    "LynnHo's train.py, gan": (f"{LYNNHO} --adversarial_loss_mode gan", "G", "G_optimizer", "eval"),
-    "LynnHo's train.py, dragan": (
-        f"{LYNNHO} --adversarial_loss_mode gan --gradient_penalty_mode 1-gp --gradient_penalty_sample_mode dragan",
-        "G",
-        "G_optimizer",
-        "eval",
-    ),
-    "LynnHo's train.py, wgan-gp": (
-        f"{LYNNHO} --adversarial_loss_mode wgan --gradient_penalty_mode 1-gp --gradient_penalty_sample_mode line "
-        "--n_d 5",
-        "G",
-        "G_optimizer",
-        "eval",
-    ),
-}  # fmt: skip
 
 
 @dataclass
 class Args:
     folder: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
     """folder with the clones of the other repositories"""
-    algos: tuple[str, ...] = ("r1", "nsgan")
-    """our files; of the first also what it is without each trick"""
-    core: int = -1
-    """the number of the CPU core that all of them run on; default: the last one"""
     data_root: str = "data"
     """folder with MNIST"""
 
 
-def run(words: list[str], folder: Path, core: int, limit: float, watch=lambda seconds: None) -> None:
-    """Runs a command on one core for `limit` seconds, or to its end; `watch` is called with the seconds, often."""
-    begin = time.time()
-    variables = os.environ | {"OMP_NUM_THREADS": "1", "BEGIN": str(begin), "CUDA_VISIBLE_DEVICES": ""}
-    process = subprocess.Popen(
-        ["taskset", "-c", str(core), *words], cwd=folder, env=variables, stdout=subprocess.DEVNULL,
-        stderr=(folder / "errors").open("w"), start_new_session=True,
-    )  # fmt: skip
-    try:
-        while process.poll() is None and time.time() - begin < limit:
-            time.sleep(0.2)
-            watch(time.time() - begin)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, 9)
-        process.wait()
-    if process.returncode not in (0, -9):
-        raise RunError(f"{' '.join(words)} failed: {(folder / 'errors').read_text().strip().splitlines()[-1:]}")
+def ours(algo: str, change: str = "", flags: str = "") -> tuple[Script, str]:
+    flags = f"--dataset mnist --seed {FIRST_SEED} {flags}"
+    return Script(str(file_of(algo, change)), flags, (64,), "G", "D", "g_opt"), "eval"
 
 
-def ours(algo: str, flag: str, core: int, root: str) -> dict[float, Tensor]:
-    """Samples of a file of ours, by the seconds at which the checkpoint that they are of was there."""
-    file = variant(algo, "common") if flag == "common" else ROOT / "algos" / f"{algo}.py"
-    words = [sys.executable, str(file), "--dataset", "mnist", "--seed", str(FIRST_SEED), "--data-root", root]
-    words += [f"--{flag}"] if flag.startswith("no-") else []
-    with tempfile.TemporaryDirectory() as out:
-        kept: dict[float, Path] = {}
-
-        def watch(now: float) -> None:
-            for saved in Path(out).glob("runs/*/checkpoint.pt"):
-                when = saved.stat().st_mtime_ns
-                if when not in seen:
-                    seen.add(when)
-                    kept[now] = Path(out, str(when))
-                    kept[now].mkdir()
-                    os.link(saved, kept[now] / "checkpoint.pt")  # the run puts another file in its place
-                    shutil.copy(saved.parent / "config.json", kept[now])
-
-        seen: set[int] = set()
-        run([*words, "--out", "runs", "--checkpoint-every", "100"], Path(out), core, MARKS[-1] + 1, watch)
-        last = {mark: max((s for s in kept if s <= mark), default=None) for mark in MARKS}
-        runs = {s: Trained(kept[s], CPU, module_of(f"algos/{algo}.py")) for s in dict.fromkeys(last.values()) if s}
-        return {seconds: found.sample(found.latents(IMAGES)) for seconds, found in runs.items()}
+def racers() -> dict[str, tuple[Script, str]]:
+    """All scripts, with the mode in which they draw their own pictures. One of ours also without each of its tricks."""
+    found = {f"algos/{algo}.py": ours(algo) for algo in ("r1", "nsgan")}
+    found |= {"algos/r1.py, the common way": ours("r1", "common"), "algos/r1.py, float32": ours("r1", flags="--no-amp")}
+    found |= {"PyTorch-GAN's dcgan.py": (pytorch_gan("dcgan"), "train")}
+    lynnhos = ("gan", "dragan", "wgan-gp")
+    return found | {f"LynnHo's train.py, {name}": (lynnho(name, "--dataset mnist"), "eval") for name in lynnhos}
 
 
-def theirs(script: str, G: str, optimiser: str, mode: str, folder: Path, core: int, root: str) -> dict[float, Tensor]:
-    """Samples of somebody else's script, by the seconds at which it was interrupted for them, which do not count."""
-    path, *flags = script.split()
-    watched = ROOT / "scripts" / "lib" / "watched.py"
-    with tempfile.TemporaryDirectory() as top:
-        here = Path(top, "1", "2")  # one of them writes to ../..
-        for place in (here / "data" / "MNIST", Path(top, "data", "mnist")):
-            place.mkdir(parents=True)
-            (place / "MNIST").symlink_to(Path(root).resolve() / "MNIST")
-        marks = " ".join(map(str, MARKS))
-        words = [sys.executable, str(watched), top, G, optimiser, mode, marks, str(IMAGES), str(folder / path), *flags]
-        run(words, here, core, math.inf)
-        return {float(file.stem): padded(torch.load(file)) for file in Path(top).glob("*.pt")}
+def samples_of(script: Script, mode: str, folder: Path, root: str) -> dict[float, Tensor]:
+    """Samples of a script as ours are, uint8 and 28x28 with a border, by the seconds of which they are."""
+    args = (script.noise, script.G, mode, str(Path(root, "MNIST").resolve()), MARKS, IMAGES)
+    core, variables = str(max(os.sched_getaffinity(0))), {"BEGIN": str(time.time()), "CUDA_VISIBLE_DEVICES": ""}
+    found = foreign.run(script, folder, "scripts.lib.foreign:sampled", *args, core=core, **variables)
+    found = {seconds: as_bytes(images) for seconds, images in found.items()}
+    return found if script.optimiser == "g_opt" else {seconds: padded(images) for seconds, images in found.items()}
 
 
 def padded(images: Tensor) -> Tensor:
@@ -160,55 +96,45 @@ def picture(rows: list[dict], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def page(rows: list[dict], floors: dict[str, float], facts: str) -> str:
+def page(rows: list[dict]) -> list[str]:
+    """The table: when the target was reached first, and the best within some times."""
     cells = []
     for who in dict.fromkeys(row["who"] for row in rows):
         these = sorted((float(row["seconds"]), float(row["fid"])) for row in rows if row["who"] == who)
         reached = next((f"{seconds:.0f}" for seconds, fid in these if fid <= TARGET), "-")
         best = [min((fid for seconds, fid in these if seconds <= most), default=None) for most in (60, 120, 180, 240)]
         cells.append([who, reached, *("-" if fid is None else f"{fid:.3g}" for fid in best)])
-    head = ["", f"seconds to {TARGET}", *(f"best within {most} s" for most in (60, 120, 180, 240))]
-    said = ", ".join(f"{name} {fid:.2g}" for name, fid in floors.items())
-    lines = ["# Speed: a race on MNIST", "", "    python scripts/race.py ../peers", "", facts, ""]
-    lines += [__doc__.strip().split("\n\n")[2].replace("\n", " "), ""]
-    lines += ["FID is of a small classifier's features, not of Inception's. Other people's scripts stretch the 28x28 "]
-    lines[-1] += f"digits to 32x32; their samples are brought back and padded as ours are. For comparison: {said}."
-    return "\n".join([*lines, "", *table(head, cells), "![distance against seconds](race.png)", ""])
+    return table(["", f"seconds to {TARGET}", *(f"best within {most} s" for most in (60, 120, 180, 240))], cells)
+
+
+ABOUT = """FID is of a small classifier's features, not of Inception's. Other people's scripts stretch the 28x28 digits
+to 32x32; their samples are brought back and padded as ours are. For comparison: other real images {:.2g}, these,
+stretched and brought back {:.2g}."""
 
 
 def main(args: Args) -> None:
-    folder, cores = Path(args.folder).resolve(), sorted(os.sched_getaffinity(0))
-    if missing := [script for script, *_ in PEERS.values() if not (folder / script.split()[0]).exists()]:
-        raise RunError("not there: " + ", ".join(missing))
-    core, root = cores[args.core], str(Path(args.data_root).resolve())
-    out = RESULTS / re.sub(r"\W+", "-", device_name(CPU).lower()).strip("-")
-    out.mkdir(parents=True, exist_ok=True)
-    racers = {f"algos/{algo}.py": lambda algo=algo: ours(algo, "", core, root) for algo in args.algos}
-    for title, flag in TRICKS.items():
-        racers[f"algos/{args.algos[0]}.py, {title}"] = lambda flag=flag: ours(args.algos[0], flag, core, root)
-    for title, peer in PEERS.items():
-        racers[title] = lambda peer=peer: theirs(*peer, folder, core, root)
-    real, others, stacked, net, name = image_set("mnist", root, CPU)
+    folder, out, found = Path(args.folder).resolve(), folder_of(CPU), racers()
+    path, how = out / "race.csv", __doc__.strip().split("\n\n")[2]
+    if said := foreign.missing(folder, [script for script, _ in found.values()]):
+        raise RunError(said)
+    real, others, stacked, net, name = image_set("mnist", str(Path(args.data_root).resolve()), CPU)
 
     def fid(images: Tensor) -> float:
         return measure_images(images, real, stacked, net, name, CPU)["fid"]
 
-    made, path = environment(CPU), out / "race.csv"
     rows = read_rows(path) if path.exists() else []
-    for who, race in racers.items():
+    for who, (script, mode) in found.items():
         if who not in {row["who"] for row in rows}:
-            found = [{"who": who, "seconds": s, "fid": fid(images)} for s, images in sorted(race().items())]
-            rows = keep(path, [row | {"torch": made["torch"], "git": made["git"]} for row in found])
-            print(who, *(f"{row['seconds']:.0f} s: {row['fid']:.3g}" for row in found), sep="  ")
-    stretched = F.interpolate(others.float()[:, :, 2:-2, 2:-2], (32, 32), mode="bilinear")
-    floors = {
-        "other real images": fid(others),
-        "these, stretched and brought back": fid(padded(stretched.round().byte())),
-    }
-    facts = f"{device_name(CPU)}; torch {made['torch']}, Python {made['python']}, revision {made['git']}."
-    (out / "race.md").write_text(page(rows, floors, facts))
+            images = samples_of(script, mode, folder, args.data_root)
+            these = [{"who": who, "seconds": seconds, "fid": fid(x)} for seconds, x in images.items()]
+            rows = keep(path, these, CPU)
+            print(who, *(f"{row['seconds']:.0f} s: {row['fid']:.3g}" for row in these), sep="  ")
+    stretched = F.interpolate(others.float()[:, :, 2:-2, 2:-2], (32, 32), mode="bilinear").round().byte()
+    about = ABOUT.format(fid(others), fid(padded(stretched)))
+    lines = [how, "", about, "", *page(rows), "![distance against seconds](race.png)"]
+    write_page(out / "race.md", "a race on MNIST", "race.py ../peers", CPU, rows, lines)
     picture(rows, out / "race.png")
-    print(page(rows, floors, facts))
+    print((out / "race.md").read_text())
 
 
 if __name__ == "__main__":

@@ -9,19 +9,15 @@ Times of updates are of blocks, the ways of writing them in turn, and medians ov
 process's own, on one core, which busy neighbours disturb less. Results go to results/speed/<device>/.
 """
 
-import csv
-import importlib.util
 import itertools
 import json
 import os
-import platform
-import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -39,27 +35,34 @@ from torch.utils.flop_counter import flop_registry
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from common.args import RunError
+from common.args import RunError, check
 from common.data import Images
-from common.device import environment, pick_device
+from common.device import pick_device
 from scripts.lib.command import command
 from scripts.lib.headers import ALGOS
 from scripts.lib.inside import inside, settings_of
-from scripts.lib.suites import FIRST_SEED
-from scripts.lib.tables import is_number, read_rows, short, table
-from scripts.lib.variants import CHANGES, changed, variant
-
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "results" / "speed"
+from scripts.lib.suites import FIRST_SEED, ROOT
+from scripts.lib.tables import is_number, short, table
+from scripts.lib.timing import (
+    PROVENANCE,
+    device_name,
+    folder_of,
+    keep,
+    provenance,
+    ratio,
+    seconds,
+    write_page,
+)
+from scripts.lib.variants import CHANGES, file_of, module_with
 
 
 @dataclass
 class Args:
     what: tyro.conf.Positional[Literal["updates", "ablation", "result"]]
     """updates: every file beside the common way; ablation: each trick alone; result: time until a target is met"""
-    algos: tuple[str, ...] = tuple(ALGOS)
+    algos: tuple[Literal[tuple(ALGOS)], ...] = tuple(ALGOS)
     """files of algos/, without .py"""
-    datasets: tuple[str, ...] = ("grid", "32x32", "64x64")
+    datasets: tuple[Literal["grid", "16x16", "32x32", "64x64", "128x128"], ...] = ("grid", "32x32", "64x64")
     """grid (points), or colour images of this size, with random pixels, as their content costs no time"""
     batch_sizes: tuple[int, ...] = (64, 256)
     """real samples per update of the discriminator"""
@@ -97,32 +100,20 @@ def noise(size: int, channels: int = 3) -> Tensor:
     return torch.randint(256, (10_000, channels, size, size), dtype=torch.uint8, generator=generator)
 
 
-def changed_module(algo: str, changes: list[str] = (), networks: tuple[nn.Module, nn.Module] | None = None):
-    """The module of a file of algos/ with these changes of scripts/lib/variants.py, and with these G and D."""
-    path = ROOT / "algos" / f"{algo}.py"
-    text = path.read_text()
-    for name in changes:
-        text = changed(text, name)
-    module = importlib.util.module_from_spec(importlib.util.spec_from_file_location(f"speed_{algo}", path))
-    sys.modules[module.__name__] = module  # dataclasses look there
-    exec(compile(text, path, "exec"), module.__dict__)
+def opened(algo: str, changes: list[str] = (), networks: tuple[nn.Module, nn.Module] | None = None, **args) -> dict:
+    """The local variables of train() when its loop would begin: update, G, D, g_opt, ...
+
+    changes: of scripts/lib/variants.py. networks: G and D in place of the file's. args: of the file, in float32 if amp
+    is not given. The data set "32x32" is 10,000 random colour images of this size, "28x28x1" are grey ones.
+    """
+    module, data, args = module_with(algo, changes), None, {"amp": False} | args
     if networks:
         module.Generator, module.Discriminator = (lambda *_, network=network: network for network in networks)
-    return module
-
-
-def opened(algo: str, changes: list[str] = (), networks: tuple[nn.Module, nn.Module] | None = None, **args) -> dict:
-    """The local variables of such a file's train() when its loop would begin: update, G, D, g_opt, ...
-
-    args: of the file, in float32 if amp is not given. The data set "32x32" is 10,000 random colour images of this size,
-    "28x28x1" are grey ones.
-    """
-    data, args = None, {"amp": False} | args
     if args["dataset"][0].isdigit():
         size, _, *channels = map(int, args["dataset"].split("x"))
         data = Images(noise(size, *channels), torch.device(args["device"]))
         args |= {"dataset": "folder"}  # the settings for images
-    return inside(changed_module(algo, changes, networks), data, **args)
+    return inside(module, data, **args)
 
 
 # counting and measuring ---------------------------------------------------------------------------------------------
@@ -145,35 +136,12 @@ class Count(TorchDispatchMode):
         return out
 
 
-def clock(device: torch.device) -> float:
-    """Seconds: on a GPU after all its work, on a CPU of this process alone."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-        return time.perf_counter()
-    return time.process_time()
-
-
-def seconds(ways: dict[str, Callable], device: torch.device, rounds: int, block: float = 0.2) -> dict[str, list[float]]:
-    """Seconds per call of each function, once per round, in turn; a round's block of calls takes about `block`."""
-    calls = {}
-    for name, way in ways.items():
-        for _ in range(5 if device.type == "cuda" else 1):  # libraries initialise, a CUDA graph is captured
-            way()
-        begin = clock(device)
-        way()
-        calls[name] = max(1, round(block / max(clock(device) - begin, 1e-6)))
-    times = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, way in ways.items():
-            begin = clock(device)
-            for _ in range(calls[name]):
-                way()
-            times[name].append((clock(device) - begin) / calls[name])
-    return times
-
-
 def limits(device: torch.device) -> dict[str, float]:
     """What the device can do: floating-point operations per second in each precision, bytes, seconds per launch."""
+
+    def least(way: Callable) -> float:
+        return min(seconds(way, device) for _ in range(5))
+
     cuda, found = device.type == "cuda", {}
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     kinds = {"float32": ("highest", torch.float32), "bfloat16": ("highest", torch.bfloat16)}
@@ -184,25 +152,24 @@ def limits(device: torch.device) -> dict[str, float]:
         a = torch.randn(size, size, device=device, dtype=dtype)
         x = torch.randn(64, 128, 32, 32, device=device, dtype=dtype).to(memory_format=torch.channels_last)
         w = torch.randn(128, 128, 3, 3, device=device, dtype=dtype).to(memory_format=torch.channels_last)
-        ways = {"product": lambda a=a: a @ a, "convolution": lambda x=x, w=w: torch.conv2d(x, w, padding=1)}
-        flops = {"product": 2 * size**3, "convolution": 2 * x.numel() * 128 * 9}
-        times = seconds(ways, device, 5)
-        found[name] = max(flops[way] / min(times[way]) for way in ways)
+        product = 2 * size**3 / least(lambda a=a: a @ a)
+        convolution = 2 * x.numel() * 128 * 9 / least(lambda x=x, w=w: torch.conv2d(x, w, padding=1))
+        found[name] = max(product, convolution)
     torch.set_float32_matmul_precision(before[0])
     torch.backends.cudnn.allow_tf32 = before[1]
     large, other, one = (torch.zeros(n, device=device) for n in (2**26, 2**26, 1))
-    found["bandwidth"] = 3 * large.nbytes / min(seconds({"": lambda: large.add_(other)}, device, 5)[""])
+    found["bandwidth"] = 3 * large.nbytes / least(lambda: large.add_(other))
 
     def launch():
         for _ in range(1000):
             one.add_(1)
 
-    found["launch"] = min(seconds({"": launch}, device, 5)[""]) / 1000
+    found["launch"] = least(launch) / 1000
     if cuda:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             launch()
-        found["launch in a graph"] = min(seconds({"": graph.replay}, device, 5)[""]) / 1000
+        found["launch in a graph"] = least(graph.replay) / 1000
     return found
 
 
@@ -252,10 +219,6 @@ def floor(local: dict, limit: dict[str, float]) -> dict[str, float]:
 # updates and ablation -----------------------------------------------------------------------------------------------
 
 
-def settings(dataset: str, batch_size: int, device: torch.device) -> dict:
-    return {"dataset": dataset, "batch_size": batch_size, "device": str(device), "graph": False}
-
-
 def compare(algo: str, ways: dict[str, tuple[list[str], dict]], device: torch.device, rounds: int) -> dict:
     """Seconds per update of each way, a list of changes and arguments; once per round, in turn.
 
@@ -266,13 +229,8 @@ def compare(algo: str, ways: dict[str, tuple[list[str], dict]], device: torch.de
         for name, (changes, args) in ways.items():
             local = opened(algo, changes, **args)
             with settings_of(local):
-                times[name] += seconds({name: local["update"]}, device, 1)[name]
+                times[name].append(seconds(local["update"], device))
     return times
-
-
-def ratio(times: dict[str, list[float]], slow: str, fast: str) -> float:
-    """Of two ways, round by round, so that what slows a whole round down has no part in it."""
-    return statistics.median(a / b for a, b in zip(times[slow], times[fast], strict=True))
 
 
 def warm(algo: str, args: dict) -> dict:
@@ -283,35 +241,39 @@ def warm(algo: str, args: dict) -> dict:
     return local
 
 
-def measure(algo: str, dataset: str, batch_size: int, device: torch.device, limit: dict, rounds: int) -> dict:
-    """One row of `updates`: milliseconds per update of each way, and what the device would need at least."""
-    args = settings(dataset, batch_size, device)
-    ways = {"common": (habits(algo), args), "eager": ([], args), "amp": ([], args | {"amp": True})}
-    if device.type == "cuda":
-        ways |= {"graph": ([], args | {"graph": True}), "graph amp": ([], args | {"graph": True, "amp": True})}
-    if dataset == "grid":
-        ways = {name: way for name, way in ways.items() if "amp" not in name}
+def updated(algo: str, args: dict, device: torch.device, rounds: int, limit: dict) -> dict:
+    """A row of `updates`: milliseconds per update of each way, and what the device would need at least."""
+    names = ["eager", "amp", *(["graph", "graph amp"] if device.type == "cuda" else [])]
+    names = [name for name in names if args["dataset"] != "grid" or "amp" not in name]
+    ways = {"common": (habits(algo), args)}
+    ways |= {name: ([], args | {"graph": "graph" in name, "amp": "amp" in name}) for name in names}
     times = compare(algo, ways, device, rounds)
     eager = warm(algo, args)
-    row = {"algo": algo, "dataset": dataset, "batch_size": batch_size, "d_steps": eager["args"].d_steps}
-    row |= {f"{way} ms": 1e3 * statistics.median(times[way]) for way in ways}
+    row = {"d_steps": eager["args"].d_steps} | {f"{way} ms": 1e3 * statistics.median(times[way]) for way in ways}
     row |= {f"{way} ratio": ratio(times, "common", way) for way in ways if way != "common"}
     row |= floor(eager, limit) | {"eager MB": memory(eager, device) / 1e6}
-    if "amp" in ways:
-        row["amp MB"] = memory(warm(algo, args | {"amp": True}), device) / 1e6
-    return row
+    return row | ({"amp MB": memory(warm(algo, args | {"amp": True}), device) / 1e6} if "amp" in ways else {})
 
 
-def ablate(algo: str, dataset: str, batch_size: int, device: torch.device, rounds: int) -> dict:
-    """One row of `ablation`: the time with one habit taken up, over that of the file; of both the eager update."""
-    args = settings(dataset, batch_size, device)
+def ablated(algo: str, args: dict, device: torch.device, rounds: int) -> dict:
+    """A row of `ablation`: the time with one habit taken up, over that of the file; of both the eager update."""
     ways = {"": ([], args)} | {name: ([name], args) for name in habits(algo)}
     if device.type == "cuda":
         ways["graph"] = ([], args | {"graph": True})
     times = compare(algo, ways, device, rounds)
-    row = {"algo": algo, "dataset": dataset, "batch_size": batch_size}
-    row |= {HABITS[name]: ratio(times, name, "") for name in habits(algo)}
+    row = {HABITS[name]: ratio(times, name, "") for name in habits(algo)}
     return row | ({"no CUDA graph": ratio(times, "", "graph")} if "graph" in ways else {})
+
+
+def rows_of_updates(args: Args, device: torch.device, limit: dict) -> Iterator[dict]:
+    """The rows of `updates`; of `ablation` if there are no limits."""
+    for dataset, batch_size, algo in tqdm([*itertools.product(args.datasets, args.batch_sizes, args.algos)]):
+        settings = {"dataset": dataset, "batch_size": batch_size, "device": str(device), "graph": False}
+        if limit:
+            found = updated(algo, settings, device, args.rounds, limit)
+        else:
+            found = ablated(algo, settings, device, args.rounds)
+        yield {"algo": algo, "dataset": dataset, "batch_size": batch_size} | found
 
 
 # time to a result ---------------------------------------------------------------------------------------------------
@@ -341,7 +303,7 @@ RUNS = [  # target, command, change of scripts/lib/variants.py, what differs fro
 def until(target: str, command: str, change: str, seed: int, args: Args) -> float | None:
     """Seconds from the start of a run to the first logged row that meets the target; None if none does."""
     algo, *flags = command.split()
-    file = variant(algo, change) if change else ROOT / "algos" / f"{algo}.py"
+    file = file_of(algo, change)
     with tempfile.TemporaryDirectory() as out:
         words = [sys.executable, file, *flags, "--seed", seed, "--data-root", args.data_root, "--device", args.device]
         begin, running = time.perf_counter(), True
@@ -362,30 +324,20 @@ def until(target: str, command: str, change: str, seed: int, args: Args) -> floa
     return None
 
 
+def rows_of_result(args: Args, *_) -> Iterator[dict]:
+    """Each row again after each seed. A command that fails is left out."""
+    times = {case: [] for case in RUNS}
+    for seed, case in tqdm([*itertools.product(range(args.seeds), RUNS)]):
+        try:
+            times[case].append(until(*case[:3], FIRST_SEED + seed, args))
+        except RunError as error:  # its data are not here, say; it has told why
+            print(f"left out: {error}", file=sys.stderr)
+            continue
+        found = " ".join(f"{s:.1f}" if s else "-" for s in times[case])
+        yield {"target": case[0], "command": case[1], "change": case[3], "seconds": found}
+
+
 # pages --------------------------------------------------------------------------------------------------------------
-
-
-def device_name(device: torch.device) -> str:
-    """As its maker calls it."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"one core of {[*names, platform.processor() or platform.machine()][0]}"
-
-
-def keep(path: Path, rows: list[dict]) -> list[dict]:
-    """Adds rows to a CSV file, or renews those of the same first three columns; returns all of the file, as text."""
-    old = read_rows(path) if path.exists() else []
-    text = [{name: f"{v:.4g}" if isinstance(v, float) else str(v) for name, v in row.items()} for row in rows]
-    merged = {tuple(row.values())[:3]: row for row in [*old, *text]}
-    columns = dict.fromkeys(name for row in merged.values() for name in row)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(merged.values())
-    return read_rows(path)
 
 
 def updates_page(rows: list[dict]) -> list[str]:
@@ -446,62 +398,28 @@ each trick gains by itself. Some hundredths are noise.""",
 (later rows may miss it again); "-": no row did. Seeds from {seed} on; the settings were chosen on others. The seeds one
 after another, the rows in turn; other programs on the machine lengthen these times.""",
 }
-PROVENANCE = ("torch", "git")
 
 
 def main(args: Args) -> None:
-    device = pick_device(args.device)
-    name = device_name(device)
-    folder = RESULTS / re.sub(r"\W+", "-", name.lower()).strip("-")
-    wrong = [a for a in args.algos if a not in ALGOS]
-    wrong += [d for d in args.datasets if d not in ("grid", "16x16", "32x32", "64x64", "128x128")]
-    if wrong or not args.algos or not args.datasets or not args.batch_sizes:
-        raise RunError(f"there is no {', '.join(wrong) or 'case to measure'}")
-    if args.rounds < 1 or args.seeds < 1 or min(args.batch_sizes) < 2:
-        raise RunError("--rounds and --seeds must be 1 or more, --batch-sizes 2 or more")
-    limit = limits(device) if args.what == "updates" else {}
-    made = environment(device)
-    provenance = {name: made[name] for name in PROVENANCE}
-    if limit:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "limits.json").write_text(json.dumps({"device": name} | provenance | limit, indent=2) + "\n")
-    about = ABOUT[args.what].format(
+    check(args)
+    device, what, text = pick_device(args.device), args.what, []
+    folder, limit = folder_of(device), limits(device) if what == "updates" else {}
+    about = ABOUT[what].format(
         rule="the greatest of the three" if device.type == "cuda" else "one after another",
         workspace=", with cuDNN's workspace" if device.type == "cuda" else "",
         seed=FIRST_SEED,
     )
-    text = []
-
-    def write(row: dict) -> None:
-        """Adds a row to the table and makes the page anew, so that nothing is lost if the command is stopped."""
-        rows = keep(folder / f"{args.what}.csv", [row | provenance])
-        facts = f"{name}; torch {made['torch']}, Python {made['python']}, revision "
-        facts += ", ".join(sorted({row["git"] for row in rows})) + "."
-        if limit:
-            gflops = (f"{limit[k] / 1e9:,.0f} GFLOP/s in {k}" for k in limit if k[-1].isdigit())
-            facts += f" Measured: {', '.join(gflops)}, {limit['bandwidth'] / 1e9:,.0f} GB/s"
-            facts += "".join(f", {1e6 * limit[k]:.2g} us per {k}" for k in limit if k.startswith("launch")) + "."
-        page = {"updates": updates_page, "ablation": ablation_page, "result": result_page}[args.what](rows)
-        made_by = f"    python scripts/speed.py {args.what}"
-        text[:] = [f"# Speed: {args.what}", "", made_by, "", facts, "", about, "", *page]
-        (folder / f"{args.what}.md").write_text("\n".join(text).rstrip() + "\n")
-
-    if args.what == "result":
-        times = {case: [] for case in RUNS}
-        for seed, case in tqdm([*itertools.product(range(args.seeds), RUNS)]):
-            try:
-                times[case].append(until(*case[:3], FIRST_SEED + seed, args))
-            except RunError as error:  # its data are not here, say; it has told why
-                print(f"left out: {error}", file=sys.stderr)
-                continue
-            seconds_of_each = " ".join(f"{s:.1f}" if s else "-" for s in times[case])
-            write({"target": case[0], "command": case[1], "change": case[3], "seconds": seconds_of_each})
-    else:
-        for dataset, batch_size, algo in tqdm([*itertools.product(args.datasets, args.batch_sizes, args.algos)]):
-            if args.what == "updates":
-                write(measure(algo, dataset, batch_size, device, limit, args.rounds))
-            else:
-                write(ablate(algo, dataset, batch_size, device, args.rounds))
+    if limit:
+        facts = {"device": device_name(device)} | provenance(device) | limit
+        (folder / "limits.json").write_text(json.dumps(facts, indent=2) + "\n")
+        gflops = (f"{limit[k] / 1e9:,.0f} GFLOP/s in {k}" for k in limit if k[-1].isdigit())
+        about += f" Measured: {', '.join(gflops)}, {limit['bandwidth'] / 1e9:,.0f} GB/s"
+        about += "".join(f", {1e6 * limit[k]:.2g} us per {k}" for k in limit if k.startswith("launch")) + "."
+    pages = {"updates": updates_page, "ablation": ablation_page, "result": result_page}
+    for row in (rows_of_result if what == "result" else rows_of_updates)(args, device, limit):
+        rows = keep(folder / f"{what}.csv", [row], device)  # now, so that nothing is lost if the command is stopped
+        text = [about, "", *pages[what](rows)]
+        write_page(folder / f"{what}.md", what, f"speed.py {what}", device, rows, text)
     print("\n".join(text), f"written to {folder}", sep="\n")
 
 

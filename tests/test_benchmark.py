@@ -351,7 +351,7 @@ def test_numbers_of_images_are_of_the_runs_own_samples(tiny, tiny_images, monkey
     args.data_root = tiny_images["data_root"]
     data = benchmark.load_data("folder", args.data_root, 16, torch.device("cpu"))
     images, net = data.images[torch.randint(40, (300,))].view(-1, 3, 16, 16), Bright()
-    benchmark.register("bright", net, images, False, torch.device("cpu"))
+    benchmark.metrics.register("bright", net, images, False, torch.device("cpu"))
     monkeypatch.setattr(benchmark, "IMAGES", 300)
     monkeypatch.setenv("XDG_CACHE_HOME", str(results))
     monkeypatch.setattr(benchmark, "image_set", lambda *_: (images, images.flip(0), False, net, "bright"))
@@ -376,7 +376,7 @@ def test_all_digits_are_the_reference_and_an_exact_sampler_draws_from_them(monke
         def last(self, features):
             return features[:, :10]
 
-    monkeypatch.setattr(benchmark, "train_classifier", lambda *_: (Net(), 1.0, "net"))
+    monkeypatch.setattr(benchmark.metrics, "train_classifier", lambda *_: (Net(), 1.0, "net"))
     real, others, stacked, *_ = benchmark.image_set.__wrapped__("digits", "data", torch.device("cpu"))
     assert len(real) == 1797 and len(others) == benchmark.IMAGES and not stacked
     assert len({*map(tuple, others.flatten(1).tolist())} - {*map(tuple, real.flatten(1).tolist())}) == 0

@@ -154,8 +154,9 @@ def test_precision_is_put_back_after_a_run(tmp_path):
 @gpu
 def test_speed_is_measured(tmp_path, monkeypatch):
     from scripts import speed
+    from scripts.lib import timing
 
-    monkeypatch.setattr(speed, "RESULTS", tmp_path)
+    monkeypatch.setattr(timing, "RESULTS", tmp_path)
     for what in ("updates", "ablation"):
         speed.main(speed.Args(what, ("nsgan", "wgan"), ("grid", "16x16"), (8,), rounds=1, device="cuda"))
     monkeypatch.setitem(speed.TARGETS, "target", lambda row: row["step"] == 20)

@@ -46,7 +46,6 @@ def tiny_mnist(tmp_path, monkeypatch):
 
     monkeypatch.setattr("common.data.labelled_images", labelled_images)
     monkeypatch.setattr(metrics, "labelled_images", labelled_images)
-    monkeypatch.setattr(evaluate, "labelled_images", labelled_images)
     monkeypatch.setattr(metrics, "EPOCHS", 20)
     monkeypatch.setattr(metrics, "STEPS", 0)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -303,7 +302,7 @@ def test_the_whole_path_with_controls_and_no_second_computation(tiny_classified,
     def never(*_):
         raise AssertionError("computed again")
 
-    monkeypatch.setattr(evaluate, "fidelity", never)
+    monkeypatch.setattr(metrics, "fidelity", never)
     evaluate.main(args)
     assert capsys.readouterr().out == first
     evaluate.main(replace(args, controls=False))  # the numbers of a run do not depend on the other rows
@@ -346,8 +345,8 @@ def test_settings_have_the_weights_of_both_networks(tiny_classified, tmp_path, m
     """Another file of Inception's weights, or another classifier, and nothing that is kept is valid."""
     seen = []
     names = dict.fromkeys(("fid", "kid", "is", "precision", "recall"), 0.0)
-    monkeypatch.setattr(evaluate, "fidelity", lambda *a: seen.append(a[2]) or names)
-    monkeypatch.setattr(evaluate, "inception_weights", lambda path: path)
+    monkeypatch.setattr(metrics, "fidelity", lambda *a: seen.append(a[2]) or names)
+    monkeypatch.setattr(metrics, "inception_weights", lambda path: path)
     folder = trained(tmp_path)
     for weights in ("a", "b", "a"):
         evaluate.main(evaluate.Args((str(folder),), weights=weights, n=50, device="cpu"))
@@ -359,7 +358,7 @@ def test_settings_have_the_weights_of_both_networks(tiny_classified, tmp_path, m
 
 def test_controls_are_test_images_where_none_of_the_others_are_left(tiny_classified, tmp_path, monkeypatch, capsys):
     names = dict.fromkeys(("fid", "kid", "is", "precision", "recall"), 0.0)
-    monkeypatch.setattr(evaluate, "fidelity", lambda *_: names)
+    monkeypatch.setattr(metrics, "fidelity", lambda *_: names)
     evaluate.main(evaluate.Args((str(trained(tmp_path)),), "classifier", n=400, controls=True, device="cpu"))
     out = capsys.readouterr().out
     assert "400 real and 400 generated" in out and "other real images (200)" in out
@@ -369,8 +368,8 @@ def test_digits_have_no_control_as_all_are_the_reference(tmp_path, monkeypatch):
     """Their test images are among the real ones, and would only seem to be others."""
     folder, names = trained(tmp_path, "digits"), dict.fromkeys(("fid", "kid", "is", "precision", "recall"), 0.0)
     net = metrics.Classifier(1, 8, 10).eval()
-    monkeypatch.setattr(evaluate, "train_classifier", lambda *_: (net, 0.1, "net"))
-    monkeypatch.setattr(evaluate, "fidelity", lambda *_: names)
+    monkeypatch.setattr(metrics, "train_classifier", lambda *_: (net, 0.1, "net"))
+    monkeypatch.setattr(metrics, "fidelity", lambda *_: names)
     with pytest.raises(RunError, match="all 1797 images are the reference"):
         evaluate.main(evaluate.Args((str(folder),), "classifier", n=2000, controls=True, device="cpu"))
 
@@ -390,8 +389,7 @@ def test_reference_and_control_are_other_images(stack):
 
 
 def test_stacked_mnist_counts_modes(tiny_classified, tmp_path, capsys, monkeypatch):
-    for module in (evaluate, metrics):
-        monkeypatch.setattr(module, "STACKED", 1500)
+    monkeypatch.setattr(metrics, "STACKED", 1500)
     folder = trained(tmp_path, "stacked_mnist")
     evaluate.main(evaluate.Args((str(folder),), features="classifier", n=60, controls=True, device="cpu"))
     out = capsys.readouterr().out
@@ -426,8 +424,8 @@ def test_a_folder_of_colour_images_has_the_numbers_that_need_no_labels(tmp_path,
         shapes.append((images.shape, real.shape))
         return dict.fromkeys(("fid", "kid", "is", "precision", "recall"), 0.5)
 
-    monkeypatch.setattr(evaluate, "fidelity", fidelity)
-    monkeypatch.setattr(evaluate, "inception_weights", lambda path: "none")
+    monkeypatch.setattr(metrics, "fidelity", fidelity)
+    monkeypatch.setattr(metrics, "inception_weights", lambda path: "none")
     ALGOS["began"].train(ALGOS["began"].Args(**tiny_images, steps=1, out=str(tmp_path), device="cpu"))
     run = (str(tmp_path / "began-folder-s1"),)
     evaluate.main(evaluate.Args(run, n=25, device="cpu"))

@@ -107,10 +107,6 @@ def test_page_of_runs(runs, runs_html):
     assert sorted(map(len, captions)) == [1, 2, 4, 4]
     last = json.loads((runs / "r1-ring-s1" / "metrics.jsonl").read_text().splitlines()[-1])
     assert f"update 4: {last['coverage']} of 8 modes, {last['high_quality']:.0%} sharp" in parsed.text
-    assert "gan-ring-s1: no landscape of D" in printed  # it had no checkpoint
-    assert {"dnsgan", "dr1"} == {  # the landscapes of the others on points
-        "d" + re.search(r"of (\w+)-", label)[1] for label in parsed.all("aria-label") if "over the landscape" in label
-    }
     assert "nsgan-ring-s1, update 2: " in " ".join(parsed.all("data-tip"))
 
 
@@ -127,8 +123,6 @@ def test_bad_input(tmp_path):
     for args in (page.Args([str(tmp_path)]), page.Args(["x"], record=["ring"]), page.Args(record=["mnist"])):
         with pytest.raises(RunError):
             page.main(args)
-    with pytest.raises(RunError):
-        page.main(page.Args([str(tmp_path)], frames=1))
 
 
 def test_pictures_keep_each_pixel():
@@ -254,12 +248,11 @@ def test_films_fit_into_the_page(monkeypatch):
 
 def test_diff_is_that_of_the_files(algo):
     name = algo.__name__.split(".")[-1]
-    lines = re.findall(r'<span class="l( \w+)?">(.*?)</span>(?=<span class="l|$)', collection.diff(name))
-    text = [(kind.strip(), html.unescape(re.sub("<.*?>", "", line))) for kind, line in lines]
+    lines = html.unescape(re.sub("<.*?>", "", collection.diff(name))).splitlines()
     if name == "nsgan":
-        assert [line for _, line in text] == report.body(name)
+        assert lines == report.body(name)
         return
-    added, removed = ([line[2:] for kind, line in text if kind == mark] for mark in ("add", "del"))
+    added, removed = ([line[1:] for line in lines if line[:1] == mark] for mark in "+-")
     assert set(added) <= set(report.body(name)) and set(removed) <= set(report.body("nsgan"))
     count = [sum(bool(line.strip()) for line in found) for found in (added, removed)]
     assert f"+{count[0]} -{count[1]}" == report.changed_lines(name)

@@ -117,26 +117,11 @@ def test_a_folder_that_is_no_run_is_refused_in_one_line(points, tmp_path, monkey
 
 
 def test_one_call_gives_the_generator_back(points):
-    """n new samples, which are those of the latents of seed 1; and a run from before shapes were written down."""
+    """n new samples, which are those of the latents of seed 1."""
     run = Trained(points)
     assert run.sample(7).shape == (7, 2) and not run.G.training
     assert torch.equal(run.sample(7), run.sample(run.latents(7, seed=1)))
     assert not torch.equal(run.sample(7), run.sample(run.latents(7, seed=2)))
-
-
-def test_a_run_of_before_has_no_shape_and_no_z_dim(tmp_path, tiny_images):
-    """config.json had no `shape` and, where --z-dim was not given, a 0: 2 for points, 64 for images."""
-    out = {"out": str(tmp_path), "steps": 1, "device": "cpu"}
-    for args in ({"dataset": "ring", "z_dim": 2}, {**tiny_images, "z_dim": 64}):
-        folder = ALGOS["gan"].train(ALGOS["gan"].Args(**args, **out))["folder"]
-        new = Trained(folder, "cpu")
-        path = Path(folder) / "config.json"
-        config = json.loads(path.read_text())
-        assert tuple(config.pop("shape")) == new.shape
-        config["args"]["z_dim"] = 0
-        path.write_text(json.dumps(config))
-        old = Trained(folder, "cpu")
-        assert (old.shape, old.z_dim) == (new.shape, new.z_dim) and torch.equal(old.sample(3), new.sample(3))
 
 
 def test_slerp_keeps_to_the_shell():

@@ -1,8 +1,6 @@
 """The common way computes what the files compute, only slower; and what scripts/speed.py counts is right."""
 
-import importlib.util
 import json
-import sys
 from types import SimpleNamespace
 
 import pytest
@@ -11,10 +9,17 @@ from conftest import ALGOS, ROOT, discriminators, load_script, weights
 
 from common.args import RunError
 from common.data import load_data
+from scripts.lib import timing
 from scripts.lib.loader import Loader
-from scripts.lib.variants import changed
+from scripts.lib.variants import module_with
 
 speed = load_script("speed")
+CPU = torch.device("cpu")
+
+
+def opened(algo="nsgan", changes=(), **args):
+    """On the CPU and the ring, if nothing else is said."""
+    return speed.opened(algo, changes, **{"dataset": "ring", "batch_size": 8, "width": 8, "device": "cpu"} | args)
 
 
 # wgan.py has no Adam; cramer.py draws two batches of fakes at a time
@@ -29,8 +34,7 @@ def test_every_habit_fits_every_file(name):
 def test_float32_unless_bfloat16_is_asked_for(monkeypatch):
     """Ways and other people's scripts are compared in the same precision."""
     monkeypatch.setattr("common.run.has_bfloat16", lambda device: True)
-    options = {"dataset": "16x16", "batch_size": 4, "width": 4, "device": "cpu"}
-    assert not speed.opened("nsgan", **options)["run"].amp and speed.opened("nsgan", **options, amp=True)["run"].amp
+    assert not opened(dataset="16x16")["run"].amp and opened(dataset="16x16", amp=True)["run"].amp
 
 
 @pytest.mark.parametrize("dataset", ["ring", "16x16"])
@@ -41,7 +45,7 @@ def test_common_way_gives_the_same_losses_and_weights(name, dataset, monkeypatch
     found = []
     changes = [habit for habit in speed.habits(name) if habit != "dataloader"]  # draws other samples
     for change in ([], changes):
-        local = speed.opened(name, change, dataset=dataset, batch_size=16, width=8, seed=5, device="cpu")
+        local = opened(name, change, dataset=dataset, batch_size=16, seed=5)
         for opt in (local["g_opt"], local["d_opt"]):
             if isinstance(opt, torch.optim.Adam):  # else it makes whole steps of rounding errors where a gradient is 0
                 opt.param_groups[0]["eps"] = 1e-5
@@ -60,19 +64,12 @@ def test_common_way_gives_the_same_losses_and_weights(name, dataset, monkeypatch
 @pytest.mark.parametrize("name", ["nsgan", "began"])
 def test_common_way_trains_as_the_file_does(name, tmp_path):
     """Whole runs, as the learning rate falls in the loop: the same weights at the end."""
-    text, found = (ROOT / "algos" / f"{name}.py").read_text(), []
-    for way, changes in [("ours", []), ("common", [c for c in speed.habits(name) if c != "dataloader"])]:
-        for change in changes:
-            text = changed(text, change)
-        file = tmp_path / way / "algos" / f"{name}.py"
-        file.parent.mkdir(parents=True)
-        file.write_text(text)
-        spec = importlib.util.spec_from_file_location(f"{way}_{name}", file)
-        sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        module.train(module.Args(steps=40, log_every=40, width=8, out=str(tmp_path / way / "runs"), device="cpu"))
-        (run,) = (tmp_path / way / "runs").iterdir()
-        found.append(torch.load(run / "checkpoint.pt", weights_only=True)["state"])
+    found = []
+    for changes in ([], [habit for habit in speed.habits(name) if habit != "dataloader"]):
+        module = module_with(name, changes)
+        args = {"steps": 40, "log_every": 40, "width": 8, "out": str(tmp_path), "device": "cpu"}
+        folder = module.train(module.Args(**args))["folder"]
+        found.append(torch.load(f"{folder}/checkpoint.pt", weights_only=True)["state"])
     ours, theirs = found
     for part in ("G", "D"):
         for weight, other in zip(ours[part].values(), theirs[part].values(), strict=True):
@@ -88,14 +85,14 @@ def test_points_from_a_loader_keep_their_modes():
 def test_an_update_makes_only_the_necessary_products():
     """nsgan on points, by hand, for w units, noise of 2 dimensions, B samples: no gradient that nobody needs."""
     w, B = 16, 32
-    local = speed.opened("nsgan", dataset="ring", batch_size=B, width=w, device="cpu")
+    local = opened(batch_size=B, width=w)
     with speed.Count() as count:
         local["update"]()
     G, D = 2 * w + 2 * w * w + w * 2, 2 * w + 2 * w * w + w  # multiply-adds of a forward pass per sample
     d_step = G + 2 * D + 2 * D + 2 * (D - 2 * w)  # forward of both; backward into weights, and into inputs but the data
     g_step = G + D + D + G + (G - 2 * w)  # forward; back through D into its inputs alone; G's weights and inputs
     assert count.flops == 2 * B * (d_step + g_step)
-    common = speed.opened("nsgan", ["d_gradients"], dataset="ring", batch_size=B, width=w, device="cpu")
+    common = opened(changes=["d_gradients"], batch_size=B, width=w)
     with speed.Count() as more:
         common["update"]()
     assert more.flops == count.flops + 2 * B * D  # D's weights, whose gradient nobody uses
@@ -108,38 +105,28 @@ def test_launches_are_what_computes():
     assert count.launches == 2
 
 
-def test_seconds_takes_the_ways_in_turn_and_divides_by_the_calls(monkeypatch):
-    now, order = [0.0], []
-
-    def way(name, cost):
-        def call():
-            now[0] += cost
-            order.append(name)
-
-        return call
-
-    monkeypatch.setattr(speed, "clock", lambda device: now[0])
-    ways = {"slow": way("slow", 0.1), "fast": way("fast", 0.05)}
-    times = speed.seconds(ways, torch.device("cpu"), rounds=3, block=0.2)
-    assert times == {"slow": pytest.approx([0.1] * 3), "fast": pytest.approx([0.05] * 3)}
-    assert order[-18:] == (["slow"] * 2 + ["fast"] * 4) * 3
+def test_seconds_are_of_a_block_without_the_first_calls(monkeypatch):
+    now, costs = [0.0], iter([9.0, 0.05] + [0.1] * 4)  # the second call says that a block of 0.2 s is four
+    monkeypatch.setattr(timing, "clock", lambda device: now[0])
+    assert timing.seconds(lambda: now.__setitem__(0, now[0] + next(costs)), CPU, block=0.2) == pytest.approx(0.1)
+    assert next(costs, None) is None
 
 
 def test_ways_are_compared_round_by_round_each_made_anew(monkeypatch):
     made = []
     cost = {"slow": iter([1.0, 4.0, 3.0]), "fast": iter([0.5, 1.0, 3.0])}
-    run = SimpleNamespace(device=torch.device("cpu"), points=True)
-    here = {"update": None, "run": run}
-    monkeypatch.setattr(speed, "opened", lambda algo, changes, **args: made.append(args["way"]) or here)
-    monkeypatch.setattr(speed, "seconds", lambda ways, device, rounds: {name: [next(cost[name])] for name in ways})
-    ways = {name: ([], {"way": name}) for name in cost}
-    times = speed.compare("nsgan", ways, torch.device("cpu"), 3)
+    run = SimpleNamespace(device=CPU, points=True)
+    monkeypatch.setattr(
+        speed, "opened", lambda algo, changes, **args: made.append(args["way"]) or {"update": args["way"], "run": run}
+    )
+    monkeypatch.setattr(speed, "seconds", lambda way, device: next(cost[way]))
+    times = speed.compare("nsgan", {name: ([], {"way": name}) for name in cost}, CPU, 3)
     assert made == ["slow", "fast"] * 3
     assert speed.ratio(times, "slow", "fast") == 2  # the median of 2, 4 and 1
 
 
 def test_floor_adds_up_the_three_costs_on_a_cpu():
-    local = speed.opened("nsgan", dataset="ring", batch_size=8, width=8, device="cpu")
+    local = opened()
     local["update"]()  # the first one also makes the optimisers' state
     limit = {"float32": 1e9, "bfloat16": 2e9, "bandwidth": 1e9, "launch": 1e-6}
     row = speed.floor(local, limit)
@@ -154,14 +141,14 @@ def test_floor_adds_up_the_three_costs_on_a_cpu():
 def test_traffic_is_that_of_the_optimiser():
     limit = {"float32": 1e30, "bfloat16": 1e30, "bandwidth": 1.0, "launch": 0.0}
     for name, numbers in [("wgan_gp", 7), ("wgan", 5)]:  # Adam keeps two numbers per weight, RMSProp one
-        local = speed.opened(name, dataset="ring", batch_size=8, width=8, device="cpu")
+        local = opened(name)
         G, D = (sum(p.numel() for p in local[net].parameters()) for net in "GD")
         expected = 1e3 * numbers * 4 * (G + local["args"].d_steps * D)
         assert speed.floor(local, limit)["floor ms"] == pytest.approx(expected)
 
 
 def test_memory_counts_weights_optimisers_and_the_largest_need_of_an_update(monkeypatch):
-    local = speed.opened("nsgan", dataset="ring", batch_size=8, width=64, device="cpu")
+    local = opened(width=64)
     local["update"]()
     weights = 4 * sum(p.numel() for module in (local["G"], local["D"]) for p in module.parameters())
 
@@ -171,16 +158,17 @@ def test_memory_counts_weights_optimisers_and_the_largest_need_of_an_update(monk
         torch.zeros(2**18)
 
     steps = 4 * 2 * 8  # a number per tensor of weights
-    used = speed.memory(local | {"update": update}, torch.device("cpu"))
+    used = speed.memory(local | {"update": update}, CPU)
     assert used == pytest.approx(3 * weights + steps + 3 * 2**20, rel=1e-3)
 
 
 def test_rows_are_kept_and_renewed(tmp_path):
-    path = tmp_path / "deep" / "rows.csv"
-    speed.keep(path, [{"algo": "a", "dataset": "grid", "batch_size": 64, "x": 1.0}])
-    speed.keep(path, [{"algo": "b", "dataset": "grid", "batch_size": 64, "x": 2.0, "y": 3}])
-    rows = speed.keep(path, [{"algo": "a", "dataset": "grid", "batch_size": 64, "x": 1 / 3}])
+    path = tmp_path / "rows.csv"
+    timing.keep(path, [{"algo": "a", "dataset": "grid", "batch_size": 64, "x": 1.0}], CPU)
+    timing.keep(path, [{"algo": "b", "dataset": "grid", "batch_size": 64, "x": 2.0, "y": 3}], CPU)
+    rows = timing.keep(path, [{"algo": "a", "dataset": "grid", "batch_size": 64, "x": 1 / 3}], CPU)
     assert [(row["algo"], row["x"], row["y"]) for row in rows] == [("a", "0.3333", ""), ("b", "2", "3")]
+    assert {row["torch"] for row in rows} == {torch.__version__}
 
 
 def test_until_is_the_time_to_the_first_row_that_meets_the_target(monkeypatch):
@@ -202,28 +190,28 @@ def test_updates_and_ablation_of_one_file(tmp_path, monkeypatch, capsys):
     """Each way runs once; the times are made up, so that the ratios and floors are known."""
     limit = {"float32": 1e11, "bfloat16": 2e11, "bandwidth": 1e10, "launch": 1e-6}
     cost = {"common": 6e-3, "eager": 4e-3, "amp": 3e-3, "": 4e-3}
-    ran = []
+    ran, compare = [], speed.compare
 
-    def seconds(ways, *_):
-        for way in ways.values():
-            way()
+    def compared(algo, ways, device, rounds):
         ran.extend(ways)
+        assert {*compare(algo, ways, device, rounds)} == {*ways}
         return {name: [cost.get(name, 5e-3)] for name in ways}
 
-    monkeypatch.setattr(speed, "RESULTS", tmp_path)
+    monkeypatch.setattr(timing, "RESULTS", tmp_path)
     monkeypatch.setattr(speed, "limits", lambda device: limit)
-    monkeypatch.setattr(speed, "seconds", seconds)
+    monkeypatch.setattr(speed, "seconds", lambda update, device: update() and 1.0)
+    monkeypatch.setattr(speed, "compare", compared)
     for what in ("updates", "ablation"):
         speed.main(speed.Args(what, ("nsgan", "wgan"), ("grid", "16x16"), (8,), rounds=1, device="cpu"))
     assert ran[:10] == 2 * ["common", "eager"] + 2 * ["common", "eager", "amp"]
     (folder,) = tmp_path.iterdir()
-    rows = {(row["algo"], row["dataset"]): row for row in speed.read_rows(folder / "updates.csv")}
+    rows = {(row["algo"], row["dataset"]): row for row in timing.read_rows(folder / "updates.csv")}
     assert len(rows) == 4 and json.loads((folder / "limits.json").read_text())["launch"] == 1e-6
     for (_, dataset), row in rows.items():
         assert (row["common ms"], row["eager ms"], row["eager ratio"]) == ("6", "4", "1.5")
         assert row["amp ratio"] == ("" if dataset == "grid" else "2")  # bfloat16 is too coarse for points
         assert float(row["floor ms"]) > float(row["launches"]) * 1e-3 and float(row["eager MB"]) > 0
-    rows = speed.read_rows(folder / "ablation.csv")
+    rows = timing.read_rows(folder / "ablation.csv")
     names = list(speed.HABITS.values())
     assert [[row[name] for name in names] for row in rows] == 2 * [
         ["1.25"] * 6,
@@ -240,12 +228,12 @@ def test_times_to_a_result_are_written_one_by_one_and_what_fails_is_left_out(tmp
             raise KeyboardInterrupt
         return 2.0 if target == speed.RING else None
 
-    monkeypatch.setattr(speed, "RESULTS", tmp_path)
+    monkeypatch.setattr(timing, "RESULTS", tmp_path)
     monkeypatch.setattr(speed, "until", until)
     with pytest.raises(KeyboardInterrupt):
         speed.main(speed.Args("result", seeds=2, device="cpu"))
     (folder,) = tmp_path.iterdir()
-    rows = speed.read_rows(folder / "result.csv")
+    rows = timing.read_rows(folder / "result.csv")
     assert [row["seconds"] for row in rows] == ["- -", *["2.0 2.0"] * 6, "-", "-"]
     assert speed.FASHION not in (folder / "result.md").read_text() and speed.RING in (folder / "result.md").read_text()
     assert "left out: nsgan ended with code 1" in capsys.readouterr().err
@@ -256,22 +244,21 @@ def test_limits_are_of_the_operations_that_are_made_and_float32_is_without_tf32(
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     flags, counted = [], []
 
-    def seconds(ways, *_):
+    def seconds(way, device):
         flags.append((torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32))
-        for way in ways.values():
-            with speed.Count() as count:
-                way()
-            counted.append((count.flops, count.launches))
-        return {name: [1.0] for name in ways}
+        with speed.Count() as count:
+            way()
+        counted.append((count.flops, count.launches))
+        return 1.0
 
     monkeypatch.setattr(speed, "seconds", seconds)
-    found = speed.limits(torch.device("cpu"))
+    found = speed.limits(CPU)
     assert flags[0] == ("highest", False)
     assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == before == flags[-1]
-    assert found["float32"] == max(flops for flops, _ in counted[:2])
-    assert found["bfloat16"] == max(flops for flops, _ in counted[2:4])
+    assert found["float32"] == max(flops for flops, _ in counted[:10])
+    assert found["bfloat16"] == max(flops for flops, _ in counted[10:20])
     assert found["bandwidth"] == 3 * 4 * 2**26  # reads two vectors and writes one
-    assert found["launch"] == 1 / counted[5][1]
+    assert found["launch"] == 1 / counted[25][1]
 
 
 def test_every_target_has_a_command_and_every_command_is_one():
@@ -282,9 +269,7 @@ def test_every_target_has_a_command_and_every_command_is_one():
 
 def test_pages_are_of_the_committed_rows():
     pages = {"updates": speed.updates_page, "ablation": speed.ablation_page, "result": speed.result_page}
-    pages["peers"] = load_script("peers").page
+    pages |= {"peers": load_script("peers").page, "race": load_script("race").page}
     for path in (ROOT / "results" / "speed").glob("*/*.csv"):
-        if path.stem == "race":  # its page has numbers of real images, too
-            continue
-        lines = pages[path.stem](speed.read_rows(path))
+        lines = pages[path.stem](timing.read_rows(path))
         assert "\n".join(lines).strip() in path.with_suffix(".md").read_text(), path

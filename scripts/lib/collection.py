@@ -15,15 +15,14 @@ from markdown_it import MarkdownIt
 from PIL import Image
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
-from pygments.lexers import PythonLexer
+from pygments.lexers import DiffLexer, PythonLexer
 
 from common.args import RunError
-from common.draw import encode
 from scripts import report
 from scripts.lib import films, search, verdicts
 from scripts.lib.claims import CLAIMS, KINDS, Claim
 from scripts.lib.headers import ALGOS, header, paper, remedies
-from scripts.lib.pages import COLORS, NAMES, chart, said, text64, view, write
+from scripts.lib.pages import COLORS, NAMES, chart, said, sheet, view, webp, write
 from scripts.lib.statistics import cell
 from scripts.lib.suites import EXACT, ROOT, SUITES
 
@@ -89,7 +88,7 @@ def film_views(there: dict) -> dict[tuple[str, str], dict]:
 def packed(pictures: dict[str, list[Image.Image]]) -> list[tuple[str, int, str]]:
     """The sheets of all films for the template, in the best quality in which they fit into the page."""
     for quality in (30, 22, 15, 8):
-        sheets = [(name, len(frames), text64(films.sheet(frames, quality))) for name, frames in pictures.items()]
+        sheets = [(name, len(frames), sheet(frames, quality)) for name, frames in pictures.items()]
         if sum(len(text) for *_, text in sheets) <= ALL_FILMS:
             break
     return sheets
@@ -141,41 +140,17 @@ def demonstration(name: str, what: str) -> dict:
     with Image.open(RESULTS / "pathologies" / f"{name}.png") as figure:
         figure = figure.convert("RGB")
         figure.thumbnail((1000, 1000), Image.Resampling.LANCZOS)
-    content = encode(figure, "WEBP", quality=50, method=6)
-    return {
-        "name": name,
-        "what": what,
-        "figure": text64(content),
-        "size": figure.size,
-        "text": html_of(text, "pathologies"),
-    }
-
-
-@cache
-def highlighted(algo: str) -> list[str]:
-    """The lines of a file as `report.body` has them, as HTML."""
-    code = "\n".join(report.body(algo))
-    return highlight(code, PythonLexer(stripnl=False), HtmlFormatter(nowrap=True)).splitlines()
+    text = html_of(text, "pathologies")
+    return {"name": name, "what": what, "figure": webp(figure, 50), "size": figure.size, "text": text}
 
 
 def diff(algo: str) -> str:
     """The lines that a file changes in nsgan.py, with two of context; of nsgan.py all lines. Without settings."""
-    old, new = highlighted("nsgan"), highlighted(algo)
+    old, new = report.body("nsgan"), report.body(algo)
     if algo == "nsgan":
-        return "".join(f'<span class="l">{line}</span>' for line in new)
-    out = []
-    matcher = difflib.SequenceMatcher(None, report.body("nsgan"), report.body(algo))
-    for group in matcher.get_grouped_opcodes(2):
-        above = "\n".join(report.body(algo)[: group[0][3] + 3])
-        place = re.findall(r"^(?:class|def) (\w+)", above, re.MULTILINE)
-        out.append(f'<span class="l gap">@@ {place[-1] if place else "imports"} @@</span>')
-        for kind, i, j, k, m in group:
-            if kind == "equal":
-                out += [f'<span class="l">  {line}</span>' for line in new[k:m]]
-            else:
-                out += [f'<span class="l del">- {line}</span>' for line in old[i:j]]
-                out += [f'<span class="l add">+ {line}</span>' for line in new[k:m]]
-    return "".join(out)
+        return highlight("\n".join(new), PythonLexer(stripnl=False), HtmlFormatter(nowrap=True))
+    lines = [*difflib.unified_diff(old, new, n=2, lineterm="")][2:]
+    return highlight("\n".join(lines), DiffLexer(stripnl=False), HtmlFormatter(nowrap=True))
 
 
 # numbers ------------------------------------------------------------------------------------------------------------

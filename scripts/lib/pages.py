@@ -12,8 +12,10 @@ if __name__ == "__main__":
 
 import jinja2
 from matplotlib.ticker import MaxNLocator
+from PIL import Image
 from pygments.formatters import HtmlFormatter
 
+from common.draw import encode
 from scripts.lib.statistics import MODES
 
 LEFT, RIGHT, TOP, BOTTOM = 44, 352, 8, 166  # of the frame, in a picture of 360 x 190
@@ -23,8 +25,17 @@ DASHES = ("", "6 3", "2 2", "8 3 2 3")  # and where the colours begin again
 NAMES = {"coverage": "modes covered", "high_quality": "sharp", "d_loss": "loss of D", "g_loss": "loss of G"}
 
 
-def text64(content: bytes) -> str:
-    return base64.b64encode(content).decode()
+def webp(image: Image.Image, quality: int) -> str:
+    return base64.b64encode(encode(image, "WEBP", quality=quality, method=6)).decode()
+
+
+def sheet(frames: list[Image.Image], quality: int) -> str:
+    """All frames, which have one size, one below the other."""
+    width, height = frames[0].size
+    whole = Image.new("RGB", (width, height * len(frames)))
+    for i, frame in enumerate(frames):
+        whole.paste(frame, (0, i * height))
+    return webp(whole, quality)
 
 
 def said(numbers: dict, dataset: str) -> str:
@@ -51,7 +62,7 @@ def write(out: Path, **parts) -> None:
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True,
         lstrip_blocks=True, undefined=jinja2.StrictUndefined,
     )  # fmt: skip
-    defaults = {"files": None, "landscapes": [], "runs": []}
+    defaults = {"files": None, "runs": []}
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(environment.get_template("page.html").render(defaults | parts))
     print(f"wrote {out}, {out.stat().st_size / 1e6:.1f} MB")
@@ -86,25 +97,17 @@ def chart(title: str, names: list[str], lines: list[list[tuple]], end: int, colo
     marks = MaxNLocator(4, integer=log).tick_values(low, high)
     low, high = float(marks[0]), max(float(marks[-1]), float(marks[0]) + 1e-9)
 
-    def place(x: float, y: float) -> tuple[float, float]:
-        right = LEFT + (RIGHT - LEFT) * x / end
-        return round(right, 1), round(BOTTOM - (BOTTOM - TOP) * (scaled(y) - low) / (high - low), 1)
+    def height(y: float) -> float:
+        return round(BOTTOM - (BOTTOM - TOP) * (y - low) / (high - low), 1)
 
-    drawn = []
+    drawn, ends = [], []
     for i, (name, line) in enumerate(zip(names, lines, strict=True)):
-        dots = [(*place(x, y), f"{name}, update {x}: {short(y)}") for x, y in line]
-        path = " ".join(f"{x},{y}" for x, y, _ in dots)
-        drawn.append({"name": name, "color": colors[i], "dash": DASHES[i // len(COLORS) % len(DASHES)]})
-        drawn[-1] |= {"path": path, "dots": dots}
-    ends = [
-        f"{name} from {short(line[0][1])} to {short(line[-1][1])}"
-        for name, line in zip(names, lines, strict=True)
-        if line
-    ]
-    ys = [
-        (round(BOTTOM - (BOTTOM - TOP) * (mark - low) / (high - low), 1), short(10**mark if log else mark))
-        for mark in marks
-    ]
+        places = [(round(LEFT + (RIGHT - LEFT) * x / end, 1), height(scaled(y))) for x, y in line]
+        dots = [(*place, f"{name}, update {x}: {short(y)}") for place, (x, y) in zip(places, line, strict=True)]
+        drawn.append({"name": name, "color": colors[i], "dash": DASHES[i // len(COLORS) % len(DASHES)], "dots": dots})
+        drawn[-1]["path"] = " ".join(f"{x},{y}" for x, y in places)
+        ends += [f"{name} from {short(line[0][1])} to {short(line[-1][1])}"] if line else []
+    ys = [(height(mark), short(10**mark if log else mark)) for mark in marks]
     xs = [(LEFT, "0"), ((LEFT + RIGHT) / 2, f"{end // 2:,}"), (RIGHT - 14, f"{end:,}")]
     alt = f"{title} over the updates: {'; '.join(ends)}"
     title += ", logarithmic" if log else ""

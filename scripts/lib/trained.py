@@ -49,8 +49,8 @@ class Trained:
             args, weights = self.config["args"], saved["state"]["G"]
             self.algo, self.step = saved["algo"], saved["step"]
             self.dataset = self.config.get("data", args["dataset"])  # "own" after train(args, data)
-            self.shape = tuple(self.config.get("shape") or shape_of(args, weights))
-            self.z_dim = args["z_dim"] or (2 if len(self.shape) == 1 else 64)  # older runs have 0 for these
+            self.shape = tuple(self.config["shape"])
+            self.z_dim = args["z_dim"]
             self.module = module or importlib.import_module(f"algos.{self.algo}")
             self.G = self.module.Generator(self.z_dim, self.shape, args["width"]).to(self.device)
             self.G.load_state_dict(weights)
@@ -71,11 +71,3 @@ class Trained:
         parts = tqdm(z.split(250), f"{self.algo}, step {self.step}", disable=None if progress else True)
         samples = torch.cat([self.G(part) if len(self.shape) == 1 else as_bytes(self.G(part)) for part in parts])
         return samples.cpu()
-
-
-def shape_of(args: dict, weights: dict[str, Tensor]) -> tuple[int, ...]:
-    """The shape of a sample of a run whose config.json does not have it, as that of older runs."""
-    if args["dataset"] in ("ring", "grid"):
-        return (2,)
-    channels = len([*weights.values()][-1])  # the last bias of G has one number for each
-    return channels, args["image_size"], args["image_size"]

@@ -2,14 +2,14 @@
 a paper's ablations, and the slower lines that most implementations have.
 
 A change is a list of (old text, new text); a file with a change is written below runs/ and is an ordinary command:
-`variant("nsgan", "tanh")` makes runs/nsgan-tanh.py, and `diff algos/nsgan.py runs/nsgan-tanh.py` shows the change.
+`file_of("nsgan", "tanh")` makes runs/nsgan-tanh.py, and `diff algos/nsgan.py runs/nsgan-tanh.py` shows the change.
 """
 
 import importlib
-import importlib.util
 import os
 import shlex
 import sys
+import types
 from functools import cache
 from pathlib import Path
 
@@ -262,16 +262,32 @@ def changed(text: str, name: str) -> str:
     return text
 
 
-def variant(algo: str, name: str) -> Path:
-    """Writes the file of algos/ with this change below runs/, from where it finds common/, and returns its path."""
-    path = ROOT / "runs" / f"{algo}-{name}.py"
+def file_of(algo: str, change: str = "") -> Path:
+    """The file of algos/, or with this change the one below runs/, from where it finds common/; it is written first."""
+    source = ROOT / "algos" / f"{algo}.py"
+    if not change:
+        return source
+    path = ROOT / "runs" / f"{algo}-{change}.py"
     path.parent.mkdir(exist_ok=True)
-    text = changed((ROOT / "algos" / f"{algo}.py").read_text(), name)
+    text = changed(source.read_text(), change)
     if not path.exists() or path.read_text() != text:
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
         temporary.write_text(text)
         os.replace(temporary, path)  # another process may be reading it
     return path
+
+
+def module_with(algo: str, changes: list[str], path: Path | None = None):
+    """A new module: a file of algos/ with these changes, as if it stood there or at `path`."""
+    path = path or ROOT / "algos" / f"{algo}.py"
+    module = types.ModuleType("_".join(["changed", algo, *changes]))
+    module.__file__ = str(path)
+    text = (ROOT / "algos" / f"{algo}.py").read_text()
+    for change in changes:
+        text = changed(text, change)
+    sys.modules[module.__name__] = module  # dataclasses look there
+    exec(compile(text, path, "exec"), module.__dict__)
+    return module
 
 
 @cache
@@ -280,9 +296,5 @@ def module_of(command: str):
     file = shlex.split(command)[0].removesuffix(".py")
     if file.startswith("algos/"):
         return importlib.import_module(file.replace("/", "."))
-    path = variant(*Path(file).name.split("-", 1))
-    spec = importlib.util.spec_from_file_location(path.stem.replace("-", "_"), path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    algo, change = Path(file).name.split("-", 1)
+    return module_with(algo, [change], file_of(algo, change))
