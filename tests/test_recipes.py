@@ -72,7 +72,7 @@ def test_recipe_resumes(name, tmp_path, monkeypatch):
 
 
 def recipe_name(module):
-    return module.__name__.removeprefix("nsgan_")
+    return module.__name__.removeprefix("changed_nsgan_")
 
 
 # What they do
