@@ -47,7 +47,7 @@ class Args:
 
 
 def ours(algo: str, change: str = "", flags: str = "") -> tuple[Script, str]:
-    flags = f"--dataset mnist --seed {FIRST_SEED} {flags}"
+    flags = f"--dataset mnist --data-root data/MNIST --seed {FIRST_SEED} {flags}"
     return Script(str(file_of(algo, change)), flags, (64,), "G", "D", "g_opt"), "eval"
 
 

@@ -49,6 +49,17 @@ def test_our_file_is_visited_as_theirs_are(tmp_path):
     assert images.shape == (70, 1, 8, 8) and images.std() > 0.01 and seconds > 0
 
 
+def test_mnist_is_where_all_racers_look_for_it(tmp_path, monkeypatch):
+    """LynnHo's scripts and ours in data/MNIST, PyTorch-GAN's in ../../data/mnist."""
+    (tmp_path / "1" / "2").mkdir(parents=True)
+    (tmp_path / "raw").mkdir()
+    monkeypatch.chdir(tmp_path / "1" / "2")
+    next(foreign.sampled({}, [1], "G", "eval", str(tmp_path), [], 1))
+    assert (tmp_path / "1/2/data/MNIST/MNIST/raw").is_dir() and (tmp_path / "data/mnist/MNIST/raw").is_dir()
+    ours = [script for script, _ in race.racers().values() if script.optimiser == "g_opt"]
+    assert len(ours) == 4 and all("--data-root data/MNIST " in script.flags for script in ours)
+
+
 def test_the_page_says_when_the_target_was_met_first():
     rows = [{"who": "a", "seconds": s, "fid": f} for s, f in [("30", "5"), ("90", "1.9"), ("200", "2.4")]]
     (line,) = (line for line in race.page(rows) if line.startswith("| a"))

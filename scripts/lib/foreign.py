@@ -138,7 +138,7 @@ def samples(G: torch.nn.Module, noise: list[int], n: int, mode: str) -> torch.Te
 
 def sampled(found: dict, noise: list[int], G: str, mode: str, mnist: str, marks: list[float], n: int) -> Iterator[None]:
     """`found` gets n samples of G at these seconds, counted from the time BEGIN without those that the samples take."""
-    for place in ("data", "../../data/mnist"):  # where ours and theirs look for it
+    for place in ("data/MNIST", "../../data/mnist"):  # where they look for it
         os.makedirs(place)
         os.symlink(mnist, f"{place}/MNIST")
     variables, begin = (yield), float(os.environ["BEGIN"])
