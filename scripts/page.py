@@ -27,7 +27,7 @@ from common.args import RunError
 from common.data import load_data
 from common.metrics import evaluate
 from common.run import read_json
-from scripts.lib import collection
+from scripts.lib import collection, films
 from scripts.lib.command import command
 from scripts.lib.pages import NAMES, chart, colors_of, said, sheet, thinned, view, write
 from scripts.lib.suites import EXACT, ROOT
@@ -176,6 +176,23 @@ def films_of(runs: list[Run], colors: list[str]) -> tuple[list[dict], list[tuple
     return views, sheets, moments
 
 
+def landscapes_of(runs: list[Run]) -> tuple[list[dict], list[tuple]]:
+    """The landscapes of D at the last checkpoints, of runs on the ring and the grid. Prints what has none, and why."""
+    found, sheets = [], []
+    for i, run in enumerate(runs):
+        if run.data not in ("ring", "grid"):
+            continue
+        try:
+            step, picture = films.last_landscape(run.folder)
+        except RunError as error:
+            print(f"{run.name}: no landscape of D, {error}")
+            continue
+        sheets.append((f"d{i}", 1, sheet([picture], 80)))
+        alt = f"Samples of {run.name} over the landscape of D, update {step}"
+        found.append({"sheet": f"d{i}", "title": run.name, "step": step, "alt": alt})
+    return found, sheets
+
+
 def curves_of(runs: list[Run], colors: list[str], end: int) -> list[dict]:
     """A chart of each number that the runs log, those that matter first."""
     logged = dict.fromkeys(name for run in runs for row in run.rows for name in row if name != "step")
@@ -191,11 +208,12 @@ def runs_page(runs: list[Run], out: Path) -> None:
     differ, last, colors = differences(runs), last_numbers(runs), colors_of(len(runs))
     print("\n".join([*table(*differ), *table(*last)]))
     views, sheets, moments = films_of(runs, colors)
+    landscapes, more = landscapes_of(runs)
     end = max([*moments, *(run.rows[-1]["step"] for run in runs if run.rows), 1])
     common = [f"{name}={value}" for name, value in runs[0].args.items() if name not in differ[0]]
     write(
-        out, title="Runs", runs=runs, differ=differ, last=last, same=", ".join(common), views=views, sheets=sheets,
-        charts=curves_of(runs, colors, end),
+        out, title="Runs", runs=runs, differ=differ, last=last, same=", ".join(common), views=views,
+        sheets=sheets + more, landscapes=landscapes, charts=curves_of(runs, colors, end),
         ticks=[(round(moment / end, 4), f"update {moment}") for moment in moments],
     )  # fmt: skip
 

@@ -107,6 +107,10 @@ def test_page_of_runs(runs, runs_html):
     assert sorted(map(len, captions)) == [1, 2, 4, 4]
     last = json.loads((runs / "r1-ring-s1" / "metrics.jsonl").read_text().splitlines()[-1])
     assert f"update 4: {last['coverage']} of 8 modes, {last['high_quality']:.0%} sharp" in parsed.text
+    assert "gan-ring-s1: no landscape of D" in printed  # it had no checkpoint
+    assert {"dnsgan", "dr1"} == {  # the landscapes of the others on points
+        "d" + re.search(r"of (\w+)-", label)[1] for label in parsed.all("aria-label") if "over the landscape" in label
+    }
     assert "nsgan-ring-s1, update 2: " in " ".join(parsed.all("data-tip"))
 
 

@@ -63,7 +63,14 @@ def test_goal_and_best():
 def test_three_finalists_have_more_seeds_and_the_lowest_mean_is_chosen():
     rows = [
         {"label": f"r1, lr {lr}, beta1 {beta1}, gamma {gamma}", "command": "algos/r1.py", "dataset": "ring"}
-        | {"status": "finished", "seed": "101", "w1": f"{w1:.1f}"}
+        | {
+            "status": "finished",
+            "seed": "101",
+            "steps": "100",
+            "w1": f"{w1:.1f}",
+            "coverage": "8",
+            "high_quality": "0.9",
+        }
         for w1, (gamma, beta1, lr) in enumerate(itertools.product(["0.1", "1"], search.BETA1, search.LR), 1)
     ]
     assert search.finalists(rows[:11], "r1", "ring") == [] and search.chosen(rows[:11], "r1", "ring") is None
@@ -75,6 +82,9 @@ def test_three_finalists_have_more_seeds_and_the_lowest_mean_is_chosen():
     ]
     assert search.chosen(rows + more, "r1", "ring") == final[1] and search.finalists(rows + more, "r1", "ring") == final
     assert search.chosen(rows + [final[1] | {"seed": "103", "status": "diverged: at 3"}], "r1", "ring") == final[0]
+
+    table = {len(seeds): search.page(seeds, ["r1"])[2] for seeds in (rows, rows + more)}
+    assert ["of one seed" in head for head in table.values()] == [True, False]  # said only before the two more
 
 
 @pytest.mark.parametrize("dataset", ["digits"])

@@ -3,6 +3,8 @@
 film = record("nsgan", "ring")         # trains algos/nsgan.py, bit for bit as `--seed 41` does
 write(film, path); film = read(path)   # an .npz of 10 to 60 kB
 pictures(film)                         # its frames, as images
+
+A run's folder has no landscapes but that of its last checkpoint: `last_landscape`.
 """
 
 import importlib
@@ -22,10 +24,12 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from common.args import RunError
 from common.data import fixed_sample, load_data
 from common.draw import as_bytes
 from common.metrics import evaluate
-from scripts.lib.inside import inside, updates
+from common.run import read_checkpoint, read_json
+from scripts.lib.inside import inside, settings_of, updates
 from scripts.lib.suites import FIRST_SEED, settings_key
 
 FRAMES, POINTS, IMAGES = 20, 600, 36  # of a film; of a frame
@@ -157,6 +161,32 @@ def write(film: Film, path: Path) -> None:
 def read(path: Path) -> Film:
     with np.load(path) as stored:
         return Film(json.loads(stored["about"].tobytes()), stored["samples"], stored["landscape"])
+
+
+# a run's folder -----------------------------------------------------------------------------------------------------
+
+
+def last_landscape(folder: Path) -> tuple[int, Image.Image]:
+    """D's landscape and G's samples at a run's last checkpoint, and its update. Raises RunError where there is none.
+
+    Only of data sets with known modes, and of runs of the files in algos/.
+    """
+    try:
+        config = read_json(folder / "config.json")
+        saved = read_checkpoint((folder / "checkpoint.pt").read_bytes(), torch.device("cpu"))
+        module = importlib.import_module(f"algos.{saved['algo']}")
+        known = module.Args.__dataclass_fields__
+        local = inside(module, **{name: value for name, value in config["args"].items() if name in known})
+        for name, part in saved["state"].items():
+            if isinstance(local[name], torch.nn.Module):
+                local[name].load_state_dict(part)
+        local["run"].z = torch.randn(2500, local["args"].z_dim, generator=torch.Generator().manual_seed(1))
+        with settings_of(local), torch.no_grad():
+            fake = local["G"](local["run"].z)
+            data = local["data"]
+            return saved["step"], picture(places(fake, data), landscape(local), data, covered(fake, data))
+    except Exception as error:  # as for a damaged or foreign file, which makes torch raise nearly anything
+        raise RunError((str(error).splitlines() or [type(error).__name__])[0]) from None
 
 
 # pictures -----------------------------------------------------------------------------------------------------------

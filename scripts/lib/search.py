@@ -17,6 +17,7 @@ goal       points: all modes covered, and half of the samples sharp. Digits: a f
 
 import itertools
 import math
+import statistics
 import sys
 
 if __name__ == "__main__":
@@ -125,8 +126,7 @@ def chosen(rows: list[dict], algo: str, dataset: str) -> dict | None:
     """The run whose setting is the row of PRESETS: among the finalists the lowest mean of all seeds."""
 
     def mean(run: dict) -> float:
-        values = [badness(row) for row in of(rows, algo, dataset) if row["label"] == run["label"]]
-        return sum(values) / len(values)
+        return statistics.mean(badness(row) for row in of(rows, algo, dataset) if row["label"] == run["label"])
 
     return min(finalists(rows, algo, dataset), key=mean, default=None)
 
@@ -157,7 +157,7 @@ def page(rows: list[dict], algos: list[str]) -> list[str]:
             same = [row for row in of(rows, algo, dataset) if best and row["label"] == best["label"]]
             flags = " ".join(f"--{flag} {value}" for flag, value in values(best or these[0]).items())
             mean = {name: [float(row[name]) for row in same if row.get(name)] for name in numbers}
-            shown = [f"{sum(v) / len(v):.3g}" if v else "-" for v in mean.values()]
+            shown = [f"{statistics.mean(v):.3g}" if v else "-" for v in mean.values()]
             bad = sum(row["status"] != "finished" for row in these)
             cells.append([f"`{algo}.py`", f"`{flags}`" if best else "-", best["steps"] if best else "-", *shown])
             cells[-1] += [f"{badness(these[0]):.3g}", working(rows, algo, dataset), bad or ""]

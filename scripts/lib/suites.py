@@ -200,6 +200,13 @@ def parts_label(parts: tuple[str, ...], beta1: str = "0") -> str:
 
 
 PARTS = {"pairing": "no-pairing", "R1": "no-r1", "R2": "no-r2"}  # of r3gan.py, and the flag that leaves it out
+
+
+def without(parts: tuple[str, ...]) -> dict[str, str]:
+    """The flags of r3gan.py that leave out all parts but these."""
+    return {off: "" for part, off in PARTS.items() if part not in parts}
+
+
 SUBSETS = [those for n in range(4) for those in itertools.combinations(PARTS, n)]
 ZERO_CENTRED = Suite(
     "pairing, R1 and R2, each with and without the others; R1's weight",
@@ -212,10 +219,9 @@ ZERO_CENTRED = Suite(
         for data, seeds in [({"steps": "4000"}, 15), (GRID | {"steps": "6000"}, 10)]
         for label, algo, flags in [
             *(
-                (parts_label(parts, beta1), "r3gan", gamma | {"beta1": beta1} | off)
+                (parts_label(parts, beta1), "r3gan", {"gamma": "1", "beta1": beta1} | without(parts))
                 for beta1 in ("0", "0.5")
                 for parts in SUBSETS
-                for gamma, off in [({"gamma": "1"}, {off: "" for part, off in PARTS.items() if part not in parts})]
             ),
             *((f"r1.py, gamma {gamma}", "r1", {"gamma": gamma, "beta1": "0"}) for gamma in ("0.01", "0.1", "1", "10")),
         ]
