@@ -1,6 +1,7 @@
 r"""The tables: algorithms x data sets x seeds, each run an ordinary command of an algorithm's file.
 
     python scripts/benchmark.py quick --jobs 2                    # all files on the ring and the grid
+    python scripts/benchmark.py quick --add                       # only what has no row in results/quick/runs.csv yet
     python scripts/benchmark.py pacgan --budget steps=4000        # a paper's protocol at a fraction of its budget
     python scripts/benchmark.py networks --dry-run | xargs -d '\n' -n 1 -P 8 sh -c    # the same runs by other means
 
@@ -9,9 +10,10 @@ until you delete the file that says so. A change of code is not noticed, only on
 and do not start two at once on one --out.
 Then the suite's folder in results/ is written from all that is there: runs.csv (one row per run, failed ones too),
 table.md (success and means with 95 % intervals, beside published numbers, an exact sampler's and uniform noise's),
-pictures of the samples and of the numbers over time, environment.json. What is in results/ already and was not run
-here is not lost: the folder is written below --out then. `python scripts/report.py` puts the numbers into the README,
-the headers and results/CLAIMS.md.
+environment.json and, if all its runs are in --out, pictures of the samples and of the numbers over time. What is in
+results/ already and was not run here is not lost: the folder is written below --out then, or, with --add, those rows
+stay and only what has no row is run. `python scripts/report.py` puts the numbers into the README, the headers and
+results/CLAIMS.md.
 """
 
 import csv
@@ -78,6 +80,8 @@ class Args:
     """at most so many seeds per row; 0: as many as the suite says"""
     budget: tuple[str, ...] = ()
     """flags that all rows get instead of their own, to run a fraction of a protocol: steps=1000 width=16"""
+    add: bool = False
+    """run only what is no row of the suite's runs.csv in results/ yet, and add it to these rows"""
     dry_run: bool = False
     """print the commands and run nothing"""
     data_root: str = "data"
@@ -117,6 +121,11 @@ class Job:
         """The whole command, with one thread; given again it goes on, or says that it is finished."""
         places = ["--data-root", self.args.data_root, "--out", str(self.out), "--device", self.args.device]
         return f"OMP_NUM_THREADS=1 python {self.command} --seed {self.seed} {shlex.join(places)} --resume"
+
+    @property
+    def key(self) -> tuple:
+        """By what its row is found in runs.csv."""
+        return self.row.label, self.row.dataset, settings_key(self.command), str(self.seed)
 
     def folder(self) -> Path | None:
         """The folder of this run if it is finished, with the arguments that the command has today."""
@@ -280,9 +289,9 @@ def controls(dataset: str, args: Args) -> dict[str, list[dict]]:
     return {EXACT: [measure_images(others, real, stacked, net, name, device)]}
 
 
-def collect(suite: Suite, jobs: list[Job]) -> list[dict]:
-    """One row for each run that finished or failed, and those of the controls."""
-    rows = []
+def collect(suite: Suite, jobs: list[Job], before: list[dict]) -> list[dict]:
+    """One row for each run that finished or failed, here or before, and those of the controls."""
+    rows, known = [], runs_of(before)
     for row in suite.rows:
         for job in (job for job in jobs if job.row is row):
             this = {"label": row.label, "dataset": row.dataset, "command": job.command}
@@ -291,6 +300,8 @@ def collect(suite: Suite, jobs: list[Job]) -> list[dict]:
                 rows.append(this | {"status": "finished"} | finished(job, folder))
             elif job.failure.exists():
                 rows.append(this | {"status": job.failure.read_text().splitlines()[0]})
+            elif job.key in known:
+                rows.append(known[job.key] | this)
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
         for label, found in controls(dataset, jobs[0].args).items():
             for seed, numbers in enumerate(found):
@@ -472,33 +483,46 @@ def rounded(value):
 
 def write(name: str, jobs: list[Job], folder: Path) -> None:
     """runs.csv, table.md, environment.json and the pictures of a suite."""
-    rows = collect(SUITES[name], jobs)
-    if not rows:
+    suite, before = SUITES[name], read(name, folder)
+    rows = collect(suite, jobs, before if jobs[0].args.add else [])
+    if not runs_of(rows):
         print(f"{name}: no run has ended, nothing is written")
         return
-    if lost := runs_of(read(name, folder)) - runs_of(rows):
+    gone = runs_of(before).keys() - runs_of(rows).keys()
+    today = {(row.label, row.dataset, settings_key(row.command())) for row in suite.rows}
+    if lost := [key for key in gone if key[:3] in today]:
         old, folder = folder, ROOT / jobs[0].args.out / "results" / name
         print(f"{old} has {len(lost)} runs that are not among these and is left as it is; these: {folder}")
+    elif gone:
+        print(f"{name}: {len(gone)} rows of runs.csv leave it, as their settings are no longer those of the suite")
     folder.mkdir(parents=True, exist_ok=True)
     columns = dict.fromkeys(column for row in rows for column in row if column != "classes")
     with (folder / "runs.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
         writer.writerows({column: rounded(value) for column, value in row.items()} for row in rows)
-    (folder / "table.md").write_text(page(name, SUITES[name], read(name, folder)))
-    configs = [read_json(path / "config.json") for job in jobs if (path := job.folder())]
+    (folder / "table.md").write_text(page(name, suite, read(name, folder)))
+    here = {job.key: path for job in jobs if (path := job.folder())}
+    configs = [read_json(path / "config.json") for path in here.values()]
+    ended = {key for key, row in runs_of(rows).items() if row["status"] == "finished"}
+    all_here = ended <= here.keys()
+    old = {} if all_here else read_json(folder / "environment.json")
     made = {
-        key: sorted({str(config.get(key)) for config in configs})
+        key: sorted({*old.get(key, []), *(str(config.get(key)) for config in configs)})
         for key in ("python", "torch", "device", "threads", "git")
     }
-    (folder / "environment.json").write_text(json.dumps({"runs": len(configs)} | made, indent=2) + "\n")
-    if name != "search":  # 720 runs
+    (folder / "environment.json").write_text(json.dumps({"runs": len(ended)} | made, indent=2) + "\n")
+    if not all_here:
+        print(f"{name}: the pictures are as they were, for some runs are rows of runs.csv only, without their folders")
+    elif name != "search":  # 720 runs
         draw(name, jobs, folder)
     print((folder / "table.md").read_text())
 
 
-def runs_of(rows: list[dict]) -> set[tuple]:
-    return {(row["label"], row["dataset"], row["settings"], str(row["seed"])) for row in rows if row.get("settings")}
+def runs_of(rows: list[dict]) -> dict[tuple, dict]:
+    """The rows of runs.csv that a run made, by Job.key."""
+    made = [row for row in rows if row.get("settings")]
+    return {(row["label"], row["dataset"], row["settings"], str(row["seed"])): row for row in made}
 
 
 def main(args: Args) -> None:
@@ -510,14 +534,21 @@ def main(args: Args) -> None:
         raise RunError("--jobs must be 1 or more, --seeds not negative, --budget like steps=1000 width=16")
     jobs = {name: jobs_of(SUITES[name], args) for name in args.suites}
     most = args.seeds or 1000
-    everything = [job for name, these in jobs.items() for job in these if job.seed < SUITES[name].seed + most]
+    known = {name: runs_of(read(name)) if args.add else {} for name in jobs}
+    everything = [
+        job
+        for name, these in jobs.items()
+        for job in these
+        if job.seed < SUITES[name].seed + most and job.key not in known[name]
+    ]
     if args.dry_run:
         for job in {job.line(): job for job in everything}.values():
             if job.row.change:
                 file_of(job.row.algo, job.row.change)
             print(job.line())
         return
-    run_all(everything, args.jobs)
+    if everything:
+        run_all(everything, args.jobs)
     for name, these in jobs.items():  # of all that is there, also of seeds that were not asked for now
         write(name, these, ROOT / "results" / name)
 

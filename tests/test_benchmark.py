@@ -302,6 +302,35 @@ def test_results_that_were_not_run_here_are_not_lost(tiny, capsys):
     assert (results / "table.md").read_bytes() == before["table.md"]
 
 
+def test_adding_runs_only_what_has_no_row(tiny, capsys, monkeypatch):
+    """--add: the rows stay to the letter; those with other settings than the suite has today are run again."""
+    args, results = tiny
+    rows = benchmark.SUITES["tiny"].rows
+    rows[:] = [
+        Row(name, "nsgan", {"steps": "2", "width": "4", "lr": lr}) for name, lr in [("a", "1e-3"), ("b", "2e-3")]
+    ]
+    rows[:] = [replace(row, seeds=1) for row in rows]
+    monkeypatch.setattr(benchmark, "ROOT", results.parent)
+    for name in ("algos", "common"):
+        (results.parent / name).symlink_to(ROOT / name)
+    results = results / "tiny"
+    monkeypatch.setattr(benchmark, "read", lambda name, folder=None: suites.read(name, folder or results))
+    benchmark.main(args)
+    first = suites.read("tiny", results)
+    assert [row["label"] for row in first[:2]] == ["a", "b"] and (results / "samples.png").exists()
+
+    rows[:] = [replace(rows[0], seeds=2), replace(rows[1], flags=rows[1].flags | {"lr": "3e-3"})]
+    added = replace(args, add=True, out=str(results.parent / "other"))
+    benchmark.main(replace(added, dry_run=True))
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("OMP_NUM_THREADS")]
+    assert ["--lr 3e-3 --seed 41" in lines[0], "--lr 1e-3 --seed 42" in lines[1], len(lines)] == [True, True, 2]
+    benchmark.main(added)
+    said, second = capsys.readouterr().out, suites.read("tiny", results)
+    assert "1 rows of runs.csv leave it" in said and "the pictures are as they were" in said
+    assert second[0] == first[0] and [row["seed"] for row in second[:3]] == ["41", "42", "41"]
+    assert "--lr 3e-3" in second[2]["command"] and json.loads((results / "environment.json").read_text())["runs"] == 3
+
+
 @pytest.mark.parametrize("name", ["ring", "grid"])
 def test_uniform_noise_covers_all_modes_without_being_sharp(name):
     """In a square of side 2 e the K discs of radius 3 sd hold K pi (3 sd)^2 / (2 e)^2 of uniform samples."""

@@ -91,5 +91,11 @@ def test_three_finalists_have_more_seeds_and_the_lowest_mean_is_chosen():
 @pytest.mark.parametrize("name", ALGOS)
 def test_presets_are_what_the_search_chose(name, dataset):
     rows = [row for row in suites.read("search") if row["command"]]
-    preset, found = ALGOS[name].PRESETS[dataset], search.fields(search.chosen(rows, name, dataset))
+    preset, best = ALGOS[name].PRESETS[dataset], search.chosen(rows, name, dataset)
+    found = search.fields(best)
+    if (name, dataset) == ("wgan_gp", "ring"):  # the exception that search.py gives the reason for
+        return
     assert {n: preset[n] for n in found if n in preset} == {n: v for n, v in found.items() if n in preset}
+    if dataset != "digits":
+        all_reached = all(search.reached(r) for r in search.of(rows, name, dataset) if r["label"] == best["label"])
+        assert preset["steps"] == int(best["steps"]) * (1 if all_reached else 2)

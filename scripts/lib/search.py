@@ -10,6 +10,9 @@ best       points: the lowest w1, the exact Wasserstein distance. Images: the lo
 chosen     for PRESETS, among the settings with the file's own weight (r1.py's gamma 1) where --dataset does not decide
            it. Points: the best three run on two more seeds, and the lowest mean of the three seeds is chosen, as one
            lucky run is no reason (written down after seed 101 of the ring, before the two more). Digits: the best.
+           The updates are those of the search, or twice as many where one of the three seeds missed the goal.
+           wgan_gp.py keeps 8e-3 and 5,000 updates on the ring, for which its first command may take ten seconds: so
+           soon 2e-3, the best after 7,800 updates, is far from sharp (0.04 to 0.42 on the seeds 104 to 107).
 goal       points: all modes covered, and half of the samples sharp. Digits: a fid of at most 2, and no class missing
            (the data themselves, drawn with replacement, have 0.2). How many of the twelve settings reach it says how
            much a file depends on its settings.

@@ -255,13 +255,25 @@ COLOUR = Suite(
 
 # what decides besides the loss --------------------------------------------------------------------------------------
 
+NOT_TODAYS = " Learning rate, beta1 and updates are those of an earlier search, not today's defaults."
+EARLIER = {  # file: the settings of an earlier search, for the ring and the grid, with which the suites below were run
+    "nsgan": {"lr": "1e-3", "beta1": "0.5", "steps": "8000"},
+    "gan": {"lr": "1e-3", "beta1": "0.5", "steps": "8000"},
+    "pacgan": {"lr": "2e-3", "beta1": "0.5", "steps": "8000"},
+    "unrolled": {"lr": "1e-3", "beta1": "0.5", "steps": "3000"},
+    "mlegan": {"lr": "3e-4", "beta1": "0.5", "steps": "8000"},
+    "dragan": {"lr": "2e-3", "beta1": "0.5", "steps": "8000"},
+    "dual_d_selu": {"lr": "2e-3", "beta1": "0.5", "steps": "5000"},
+    "wgan_gp": {},
+}
 NETWORKS = Suite(
     "units, initialisation and learning-rate decay",
     "The same files with one thing changed at a time, in G and in D: the units of the hidden layers (leaky ReLU "
     "of slope 0.2, tanh), the initialisation (He et al., orthogonal of gain sqrt 2, both with zero biases), a constant "
-    "learning rate. First ReLU, PyTorch's initialisation and a learning rate that falls to zero, as in the files.",
+    "learning rate. First ReLU, PyTorch's initialisation and a learning rate that falls to zero, as in the files."
+    + NOT_TODAYS,
     [
-        Row(f"{algo}, {name}", algo, flags, 15 if algo == "wgan_gp" else 5, change)
+        Row(f"{algo}, {name}", algo, EARLIER[algo] | flags, 15 if algo == "wgan_gp" else 5, change)
         for name, flags, change in [
             ("as it is", {}, ""),
             ("leaky ReLU", {}, "leaky"),
@@ -276,9 +288,9 @@ NETWORKS = Suite(
 STABILISERS = Suite(
     "noise on what D sees; a penalty on its weights",
     "The two recipes of `algos/README.md` in `nsgan.py`: noise on what D sees, its standard deviation falling from 0.5 "
-    "to zero, and a penalty on D's weights, 0.5e-3 times their squared norm.",
+    "to zero, and a penalty on D's weights, 0.5e-3 times their squared norm." + NOT_TODAYS,
     [
-        Row(name, "nsgan", flags, seeds, change)
+        Row(name, "nsgan", flags | EARLIER["nsgan"], seeds, change)
         for flags, seeds in [({}, 10), (GRID, 5)]
         for name, change in [("nsgan", ""), ("with noise", "noise"), ("with weight penalty", "weight_decay")]
     ],
@@ -286,11 +298,11 @@ STABILISERS = Suite(
 MLEGAN = Suite(
     "MLE-GAN's learning rate and its bound on the logit",
     "MLE-GAN's bound on the logit, by which exp(logit), the weight of a sample, is kept finite. What a missing mode "
-    "costs is finite with it.",
+    "costs is finite with it." + NOT_TODAYS,
     [
-        Row("default (lr 3e-4, max_logit 3)", "mlegan"),
-        Row("lr 1e-3", "mlegan", {"lr": "1e-3"}),
-        Row("lr 1e-3, max_logit 0", "mlegan", {"lr": "1e-3", "max-logit": "0"}),
+        Row("lr 3e-4", "mlegan", EARLIER["mlegan"]),
+        Row("lr 1e-3", "mlegan", EARLIER["mlegan"] | {"lr": "1e-3"}),
+        Row("lr 1e-3, max_logit 0", "mlegan", EARLIER["mlegan"] | {"lr": "1e-3", "max-logit": "0"}),
     ],
 )
 
@@ -298,18 +310,26 @@ MLEGAN = Suite(
 
 UNROLLED_K = Suite(
     "how far the unrolled generator looks ahead",
-    "Unrolled GAN: K, the updates of D that G looks ahead. K = 0 is the minimax loss without a look ahead.",
-    [Row(f"K = {k}", "unrolled", {} if k == 5 else {"unroll-steps": str(k)}) for k in (0, 1, 5, 10)],
+    "Unrolled GAN: K, the updates of D that G looks ahead. K = 0 is the minimax loss without a look ahead."
+    + NOT_TODAYS,
+    [
+        Row(f"K = {k}", "unrolled", EARLIER["unrolled"] | ({} if k == 5 else {"unroll-steps": str(k)}))
+        for k in (0, 1, 5, 10)
+    ],
 )
 DRAGAN_C = Suite(
     "the noise of DRAGAN's penalty",
     "DRAGAN: c, the variance of the noise around the real samples where D's slope is held at 1. The ring has modes of "
-    "standard deviation 0.02, 1.5 apart. Published are lambda 10 and c 10, here with our learning rate.",
+    "standard deviation 0.02, 1.5 apart. Published are lambda 10 and c 10, here with our learning rate." + NOT_TODAYS,
     [
-        Row(f"c = {c}", "dragan", {} if c == "0.01" else {"noise-variance": c})
+        Row(f"c = {c}", "dragan", EARLIER["dragan"] | ({} if c == "0.01" else {"noise-variance": c}))
         for c in ("0.0001", "0.001", "0.01", "0.1", "1")
     ]
-    + [Row("as published (lambda 10, c 10)", "dragan", {"lambda": "10", "noise-variance": "10"}, 10)],
+    + [
+        Row(
+            "as published (lambda 10, c 10)", "dragan", EARLIER["dragan"] | {"lambda": "10", "noise-variance": "10"}, 10
+        )
+    ],
 )
 WGAN_CLAIMS = Suite(
     "how often the critic of WGAN-GP is updated",
@@ -347,10 +367,14 @@ DUAL_D = Suite(
 
 DUAL_D_RING = Suite(
     "minibatch discrimination of dual-D SELU, on the ring",
-    "Dual-D SELU on the ring, with and without minibatch discrimination in D1.",
+    "Dual-D SELU on the ring, with and without minibatch discrimination in D1." + NOT_TODAYS,
     [
-        Row("dual_d_selu", "dual_d_selu"),
-        Row("without minibatch discrimination", "dual_d_selu", {"no-minibatch-discrimination": ""}),
+        Row("dual_d_selu", "dual_d_selu", EARLIER["dual_d_selu"]),
+        Row(
+            "without minibatch discrimination",
+            "dual_d_selu",
+            EARLIER["dual_d_selu"] | {"no-minibatch-discrimination": ""},
+        ),
     ],
 )
 
@@ -359,9 +383,9 @@ DUAL_D_RING = Suite(
 PACKING = Suite(
     "packs of 1, 2 and 4 samples",
     "`pacgan.py` with packs of m = 1, 2 and 4 samples, its own networks and defaults; m = 1 is `nsgan.py` with "
-    "PacGAN's learning rate. D sees 128 samples per update for every m, so 128 / m packs.",
+    "PacGAN's learning rate. D sees 128 samples per update for every m, so 128 / m packs." + NOT_TODAYS,
     [
-        Row(f"m = {m}", "pacgan", flags | ({} if m == 2 else {"packing": str(m)}), seeds)
+        Row(f"m = {m}", "pacgan", flags | EARLIER["pacgan"] | ({} if m == 2 else {"packing": str(m)}), seeds)
         for flags, seeds in [({}, 10), (GRID, 5)]
         for m in (1, 2, 4)
     ],
