@@ -18,6 +18,7 @@ from scripts.pathologies import (
     divergences,
     errors_in_print,
     loss_theorems,
+    meaningful_loss,
     minimax_or_maximin,
     optimal_transport,
     packing_figure,
@@ -323,3 +324,31 @@ def test_packs_of_two_keep_more_modes_in_the_committed_runs():
     (coverage, sharp, js, w1_), (coverage2, sharp2, js2, w12) = (found[name] for name in packing_figure.FILES)
     assert coverage2 > coverage and js2 < js and w12 < w1_
     assert min(sharp, sharp2) > 0.3  # of uniform noise 0.03: no coverage by blur alone
+
+
+# meaningful-loss
+
+
+def test_estimates_are_the_distances_where_d_is_at_its_best():
+    """E D(x) - E D(G(z)) = W1 of a shift along D's slope of 1; log 4 - d_loss = 2 JS with D = log p / q."""
+    x = torch.randn(100, 2, generator=torch.Generator().manual_seed(0)).double()
+    moved = x - torch.tensor([3.0, 4.0]).double()
+    along = torch.tensor([0.6, 0.8]).double()
+    found = meaningful_loss.estimate({"d_real": x @ along, "d_fake": moved @ along}, "W1")
+    assert found == pytest.approx(5) == pytest.approx(wasserstein(x, moved))
+    p, q = torch.tensor([5, 3, 2]), torch.tensor([1, 3, 6])  # of ten
+    best = (p / q).log().double()
+    d_loss = nsgan.discriminator_loss(best.repeat_interleave(p), best.repeat_interleave(q))
+    exact = 2 * js(p.double() / 10, q.double() / 10).item()
+    assert meaningful_loss.estimate({"d_loss": d_loss}, "2 JS") == pytest.approx(exact)
+
+
+def test_the_critic_tells_how_near_the_samples_are_and_the_classifier_does_not():
+    """Seed 41, 700 updates: rank correlations 0.96 and -0.6."""
+    ranks = {}
+    for name in ("wgan_gp.py, five updates of D", "gan.py"):
+        module, settings, kind, _ = meaningful_loss.RUNS[name]
+        run = meaningful_loss.watched(module, kind, 41, 700, 25, **settings)
+        assert run[:, 0].tolist() == [*range(25, 701, 25)]
+        ranks[name] = stats.spearmanr(run[:, 1], run[:, 2]).statistic
+    assert ranks["wgan_gp.py, five updates of D"] > 0.7 > 0.3 > ranks["gan.py"]

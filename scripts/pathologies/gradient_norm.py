@@ -12,7 +12,7 @@ drop than elsewhere in the run, and "jump" that its slope grows more during a dr
 relation, both would be 0.5. "jump" is close to it, and "steeper" is above it in one run, where modes are lost late and
 the slope grows all the time. Sharp samples fall suddenly in all files, by more than 0.2 in 50 updates ("sudden"), also
 where the slope stays at 1. So a limit to the slope goes with all modes kept, but the slope does not tell when one is
-lost. These are six runs.
+lost. These are six runs, with settings of an earlier search, with which nsgan.py loses modes.
 """
 
 import sys
@@ -30,6 +30,8 @@ from scripts.lib.inside import inside, updates
 from scripts.lib.stage import BLUE, GREEN, ORANGE, PURPLE, RED, show
 from scripts.lib.tables import table
 
+SETTINGS = {nsgan: (1e-3, 0.5, 8000), gan: (1e-3, 0.5, 8000), dragan: (2e-3, 0.5, 8000), r1: (2e-3, 0.0, 4000)}
+SETTINGS |= {wgan_gp: (8e-3, 0.0, 5000)}  # file: learning rate, beta1, updates
 RUNS = [  # (file, seed, colour, line style)
     (nsgan, 41, BLUE, "-"),
     (nsgan, 42, BLUE, "--"),
@@ -48,7 +50,8 @@ def slope(D: nn.Module, x: Tensor) -> float:
 
 def watched(module, seed: int, every: int = 50, **args) -> Tensor:
     """(updates, slope of D at the data, coverage, sharp) of a run of the file, every so many updates, [N, 4]."""
-    local, rows = inside(module, seed=seed, **args), []
+    settings = dict(zip(("lr", "beta1", "steps"), SETTINGS[module], strict=True)) | args
+    local, rows = inside(module, seed=seed, **settings), []
     data, real = local["data"], fixed_sample(local["data"], 500)
     for step in updates(local):
         if step % every == 0:
