@@ -14,7 +14,9 @@ Pitfalls    Equation 5 has log(-D), undefined for D in (0, 1]. Read as -log D1(G
             cross-entropy. The networks are ours, as the supplement was not at hand: no batch norm, 8 kernels of 4
             dimensions. The paper's ablations are changes in scripts/lib/variants.py.
 Expected    python algos/dual_d_selu.py
-            success 10 of 10: coverage 8.0 of 8, sharp 0.93; 75 s each on one CPU core
+            success 10 of 10: coverage 8.0 of 8, sharp 0.85; 26 s each on one CPU core
+            python algos/dual_d_selu.py --dataset digits
+            success 0 of 5: FID 3.11 by a small classifier; 28 s each on one CPU core
 """
 
 import os
@@ -28,8 +30,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 PRESET: Any = None  # a default that --dataset decides:
-PRESETS = {  # digits, images: from results/search
-    "ring": dict(steps=5000, d_steps=1, batch_size=128, lr=2e-3, beta1=0.5, beta2=0.999, z_dim=2, width=64),
+PRESETS = {  # ring, digits, images: from results/search
+    "ring": dict(steps=1700, d_steps=1, batch_size=128, lr=8e-3, beta1=0.0, beta2=0.999, z_dim=2, width=64),
     "grid": dict(steps=5000, d_steps=1, batch_size=128, lr=2e-3, beta1=0.5, beta2=0.999, z_dim=2, width=128),
     "digits": dict(steps=1300, d_steps=1, batch_size=64, lr=5e-4, beta1=0.5, beta2=0.999, z_dim=16, width=32),
     "images": dict(steps=2300, d_steps=1, batch_size=64, lr=5e-4, beta1=0.5, beta2=0.999, z_dim=64, width=32),

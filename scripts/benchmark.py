@@ -10,10 +10,10 @@ until you delete the file that says so. A change of code is not noticed, only on
 and do not start two at once on one --out.
 Then the suite's folder in results/ is written from all that is there: runs.csv (one row per run, failed ones too),
 table.md (success and means with 95 % intervals, beside published numbers, an exact sampler's and uniform noise's),
-environment.json and, if all its runs are in --out, pictures of the samples and of the numbers over time. What is in
-results/ already and was not run here is not lost: the folder is written below --out then, or, with --add, those rows
-stay and only what has no row is run. `python scripts/report.py` puts the numbers into the README, the headers and
-results/CLAIMS.md.
+environment.json and, for each data set whose runs are all in --out, pictures of samples and of numbers over time.
+What is in results/ already and was not run here is not lost: the folder is written below --out then, or, with --add,
+those rows stay and only what has no row is run. `python scripts/report.py` puts the numbers into the README, the
+headers and results/CLAIMS.md.
 """
 
 import csv
@@ -384,25 +384,14 @@ def save(figure, path: Path) -> None:
 
 
 def draw_samples(runs: dict[Row, list[tuple[Job, Path]]], path: Path) -> None:
-    """The last picture of each row's first finished seed; lines of up to six, one data set below the other."""
+    """The last picture of each row's first finished seed, in lines of up to six."""
     from PIL import Image
 
-    sets = [[row for row in runs if row.dataset == name] for name in dict.fromkeys(row.dataset for row in runs)]
-    columns = min(6, max(map(len, sets)))
-    places: list[Row | None] = []
-    for start in range(0, max(map(len, sets)), columns):
-        for rows in sets:
-            line = rows[start : start + columns]
-            places += [*line, *[None] * (columns - len(line))] if line else []
-    figure, axes = panels(len(places), 2.6, 2.9, columns)
-    for ax, row in zip(axes, places, strict=True):
+    figure, axes = panels(len(runs), 2.6, 2.9, 6)
+    for ax, (row, ((_, folder), *_)) in zip(axes, runs.items(), strict=True):
         ax.set(xticks=[], yticks=[])
-        if row is None:
-            ax.axis("off")
-            continue
-        title = f"{row.label}, {row.dataset}" if len(sets) > 1 else row.label
-        ax.set_title(textwrap.fill(title, 28), fontsize=9)
-        picture = Image.open(max((runs[row][0][1] / "samples").glob("*.png")))
+        ax.set_title(textwrap.fill(row.label, 28), fontsize=9)
+        picture = Image.open(max((folder / "samples").glob("*.png")))
         width, height = picture.size
         ax.imshow(picture.crop((0, height - width, width, height)), cmap="gray")  # without the headline of points
     save(figure, path)
@@ -453,25 +442,21 @@ def draw_profiles(rows: list[dict], path: Path) -> None:
     print(path)
 
 
-def draw(name: str, jobs: list[Job], folder: Path) -> None:
-    """All pictures of a suite: samples, of points the curves of each data set, of `quick` films and profiles."""
-    runs: dict[Row, list[tuple[Job, Path]]] = {}
+def draw(name: str, jobs: list[Job], folder: Path, dataset: str) -> None:
+    """The pictures of a suite on one data set: samples, of points the curves, of `quick` on the ring the films."""
+    runs: dict[Row, list[tuple[Job, Path]]] = {row: [] for row in SUITES[name].rows if row.dataset == dataset}
     for job in jobs:
-        if path := job.folder():
-            runs.setdefault(job.row, []).append((job, path))
-    runs = {row: runs[row] for row in SUITES[name].rows if row in runs}
-    kinds = dict.fromkeys("points" if row.dataset in MODES_OF_POINTS else row.dataset for row in runs)
-    for kind in kinds:
-        here = {row: these for row, these in runs.items() if kind in (row.dataset, "points")}
-        draw_samples(here, folder / (f"samples-{kind}.png" if len(kinds) > 1 else "samples.png"))
-    for dataset in dict.fromkeys(row.dataset for row in runs if row.dataset in MODES_OF_POINTS):
-        here = {row: these for row, these in runs.items() if row.dataset == dataset}
-        draw_curves(here, folder / f"curves-{dataset}.png")
-    if name == "quick":
-        draw_profiles([row for row in read(name, folder) if row["dataset"] in MODES_OF_POINTS], folder / "profiles.png")
-    for row, ((_, path), *_) in runs.items() if name == "quick" else ():
-        if row.dataset == "ring":
-            print(shutil.copy(path / "training.gif", folder / f"{row.algo}-ring.gif"))
+        if job.row in runs and (path := job.folder()):
+            runs[job.row].append((job, path))
+    runs = {row: these for row, these in runs.items() if these}
+    several = len({row.dataset for row in SUITES[name].rows}) > 1
+    draw_samples(runs, folder / (f"samples-{dataset}.png" if several else "samples.png"))
+    if dataset in MODES_OF_POINTS:
+        draw_curves(runs, folder / f"curves-{dataset}.png")
+    for row, these in runs.items() if (name, dataset) == ("quick", "ring") else ():  # the median run, no lucky one
+        ranked = sorted(these, key=lambda run: json.loads((run[1] / "result.json").read_text())["w1"])
+        film = ranked[(len(ranked) - 1) // 2][1] / "training.gif"
+        print(shutil.copy(film, folder / f"{row.algo}-ring.gif"))
 
 
 # the command --------------------------------------------------------------------------------------------------------
@@ -505,17 +490,19 @@ def write(name: str, jobs: list[Job], folder: Path) -> None:
     here = {job.key: path for job in jobs if (path := job.folder())}
     configs = [read_json(path / "config.json") for path in here.values()]
     ended = {key for key, row in runs_of(rows).items() if row["status"] == "finished"}
-    all_here = ended <= here.keys()
-    old = {} if all_here else read_json(folder / "environment.json")
+    old = {} if ended <= here.keys() else read_json(folder / "environment.json")
     made = {
         key: sorted({*old.get(key, []), *(str(config.get(key)) for config in configs)})
         for key in ("python", "torch", "device", "threads", "git")
     }
     (folder / "environment.json").write_text(json.dumps({"runs": len(ended)} | made, indent=2) + "\n")
-    if not all_here:
-        print(f"{name}: the pictures are as they were, for some runs are rows of runs.csv only, without their folders")
-    elif name != "search":  # 720 runs
-        draw(name, jobs, folder)
+    for dataset in dict.fromkeys(dataset for _, dataset, *_ in ended if name != "search"):  # which has 900 runs
+        if {key for key in ended if key[1] == dataset} <= here.keys():
+            draw(name, jobs, folder, dataset)
+        else:
+            print(f"{name}: the pictures of {dataset} stay, for some runs are rows of runs.csv only, without a folder")
+    if name == "quick":
+        draw_profiles([row for row in read(name, folder) if row["dataset"] in MODES_OF_POINTS], folder / "profiles.png")
     print((folder / "table.md").read_text())
 
 

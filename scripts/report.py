@@ -69,7 +69,7 @@ def sentence(command: str) -> str:
             raise LookupError(f"some runs of `python {command}` failed: its header cannot quote them")
         end = f"{seconds_of(rows)} s each on {where(rows)}"
         if not values_of(rows, "coverage"):
-            return f"swd {cell(rows, 'swd')}, distance {cell(rows, 'distance')}; {len(rows)} seeds, {end}"
+            return f"success {count(rows)}: FID {average(rows, 'fid'):.2f} by a small classifier; {end}"
         modes = f"{average(rows, 'coverage'):.1f} of {MODES[rows[0]['dataset']]}"
         return f"success {count(rows)}: coverage {modes}, sharp {average(rows, 'high_quality'):.2f}; {end}"
     raise LookupError(f"no suite has run `python {command}` as its defaults are now: scripts/benchmark.py")

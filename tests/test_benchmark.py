@@ -326,7 +326,7 @@ def test_adding_runs_only_what_has_no_row(tiny, capsys, monkeypatch):
     assert ["--lr 3e-3 --seed 41" in lines[0], "--lr 1e-3 --seed 42" in lines[1], len(lines)] == [True, True, 2]
     benchmark.main(added)
     said, second = capsys.readouterr().out, suites.read("tiny", results)
-    assert "1 rows of runs.csv leave it" in said and "the pictures are as they were" in said
+    assert "1 rows of runs.csv leave it" in said and "the pictures of ring stay" in said
     assert second[0] == first[0] and [row["seed"] for row in second[:3]] == ["41", "42", "41"]
     assert "--lr 3e-3" in second[2]["command"] and json.loads((results / "environment.json").read_text())["runs"] == 3
 

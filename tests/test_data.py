@@ -454,7 +454,10 @@ def test_greyscale_images_alone_make_one_channel_and_among_colours_three(picture
 @pytest.mark.parametrize("channels", [1, 3])
 def test_sixteen_bits_of_grey_are_scaled_to_eight(pictures, ending, channels):
     values = np.linspace(0, 65535, 32 * 32).astype(np.uint16).reshape(32, 32)
-    save(Image.fromarray(values), pictures / f"a.{ending}")
+    if ending == "pgm":  # older Pillows read these, and do not write them
+        (pictures / "a.pgm").write_bytes(b"P5 32 32 65535\n" + values.astype(">u2").tobytes())
+    else:
+        save(Image.fromarray(values), pictures / f"a.{ending}")
     if channels == 3:
         save(Image.new("RGB", (32, 32), RED), pictures / "b.png")
     image = load_folder(pictures)[0].double()

@@ -74,18 +74,18 @@ def test_expected_is_two_lines_a_command(monkeypatch):
         return {"dataset": dataset, "command": command, "settings": settings, "status": "finished"} | numbers
 
     points = row("ring", "algos/toygan.py", "s", coverage="7", high_quality="0.5", seconds="20", device="x86_64")
-    images = row("mnist", "algos/toygan.py --dataset mnist", "t", swd="0.1", distance="0.9", seconds="60", device="GPU")
+    images = row("digits", "algos/toygan.py --dataset digits", "t", fid="1.5", missing="0", seconds="60", device="GPU")
     rows = [points, points | {"coverage": "8", "seconds": "30"}, images]
     monkeypatch.setattr(report, "results", lambda suite: rows if suite == "quick" else [])
-    monkeypatch.setattr(report, "settings_key", lambda command: "t" if "mnist" in command else "s")
-    text = report.with_expected(HEADER.replace("--dataset grid", "--dataset mnist"))
+    monkeypatch.setattr(report, "settings_key", lambda command: "t" if "digits" in command else "s")
+    text = report.with_expected(HEADER.replace("--dataset grid", "--dataset digits"))
     assert text.split("Pitfalls")[1] == textwrap.dedent(
         '''\
             None.
         Expected    python algos/toygan.py
                     success 1 of 2: coverage 7.5 of 8, sharp 0.50; 25 s each on one CPU core
-                    python algos/toygan.py --dataset mnist
-                    swd 0.100, distance 0.90; 1 seeds, 60 s each on one GPU
+                    python algos/toygan.py --dataset digits
+                    success 1 of 1: FID 1.50 by a small classifier; 60 s each on one GPU
         """
 
         x = 1
