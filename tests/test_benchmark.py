@@ -233,7 +233,7 @@ def test_outcome_of_a_run(status, errors, said, goes_on):
 @pytest.fixture
 def tiny(monkeypatch, tmp_path):
     """A suite of four rows, one of which fails and one diverges, its arguments, and where its results go."""
-    flags = {"steps": "4", "log-every": "2", "width": "4"}
+    flags = {"steps": "4", "log-every": "2", "width": "4", "lr": "1e-3"}
     rows = [
         Row("good", "nsgan", flags, 2),
         Row("changed", "nsgan", flags, 1, "tanh"),

@@ -27,7 +27,7 @@ LEARNS = {  # file: updates, modes of 4 that it has to find, options; losing mod
     "r1": (300, 2, {}),
     "r3gan": (300, 2, {}),
     "sngan": (300, 2, {}),
-    "unrolled": (200, 2, {}),
+    "unrolled": (200, 2, {"lr": 1e-3, "beta1": 0.5}),
     "wgan": (600, 4, {}),
     "wgan_gp": (400, 4, {"lambda_": 1.0}),  # for data of this size
 }

@@ -52,6 +52,7 @@ def test_packs_of_one_are_nsgan_bit_for_bit(tmp_path):
             "log_every": 20,
             "width": 16,
             "lr": 1e-3,
+            "beta1": 0.5,
             "quiet": True,
             "device": "cpu",
             "out": str(tmp_path),

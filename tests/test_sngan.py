@@ -38,7 +38,7 @@ def at_random(D):
 @pytest.fixture(params=["points", "images"])
 def local(request, inside, tiny_images):
     """The local variables of train(), D's vectors at random."""
-    local = inside(sngan, seed=3, **(tiny_images if request.param == "images" else {"width": 16}))
+    local = inside(sngan, seed=3, d_steps=1, **(tiny_images if request.param == "images" else {"width": 16}))
     torch.manual_seed(0)
     at_random(local["D"])
     return local
