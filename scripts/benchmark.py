@@ -521,13 +521,11 @@ def main(args: Args) -> None:
         raise RunError("--jobs must be 1 or more, --seeds not negative, --budget like steps=1000 width=16")
     jobs = {name: jobs_of(SUITES[name], args) for name in args.suites}
     most = args.seeds or 1000
-    known = {name: runs_of(read(name)) if args.add else {} for name in jobs}
-    everything = [
-        job
-        for name, these in jobs.items()
-        for job in these
-        if job.seed < SUITES[name].seed + most and job.key not in known[name]
-    ]
+    everything = []
+    for name, these in jobs.items():
+        known = runs_of(read(name)) if args.add else {}
+        wanted = [job for job in these if job.seed < SUITES[name].seed + most]
+        everything += [job for job in wanted if not known or job.key not in known]  # a key takes a while
     if args.dry_run:
         for job in {job.line(): job for job in everything}.values():
             if job.row.change:
