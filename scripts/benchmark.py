@@ -489,8 +489,8 @@ def write(name: str, jobs: list[Job], folder: Path) -> None:
     (folder / "table.md").write_text(page(name, suite, read(name, folder)))
     here = {job.key: path for job in jobs if (path := job.folder())}
     configs = [read_json(path / "config.json") for path in here.values()]
-    ended = {key for key, row in runs_of(rows).items() if row["status"] == "finished"}
-    old = {} if ended <= here.keys() else read_json(folder / "environment.json")
+    ended = {key: row for key, row in runs_of(rows).items() if row["status"] == "finished"}
+    old = {} if ended.keys() <= here.keys() else read_json(folder / "environment.json")
     made = {
         key: sorted({*old.get(key, []), *(str(config.get(key)) for config in configs)})
         for key in ("python", "torch", "device", "threads", "git")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -329,6 +330,21 @@ def test_adding_runs_only_what_has_no_row(tiny, capsys, monkeypatch):
     assert "1 rows of runs.csv leave it" in said and "the pictures of ring stay" in said
     assert second[0] == first[0] and [row["seed"] for row in second[:3]] == ["41", "42", "41"]
     assert "--lr 3e-3" in second[2]["command"] and json.loads((results / "environment.json").read_text())["runs"] == 3
+
+
+def test_the_film_of_a_file_is_that_of_its_median_run(tmp_path, monkeypatch):
+    """By w1, of ten the fifth: neither the luckiest nor the first."""
+    row, jobs = Row("gan", "gan", {}, 10), []
+    for seed, w1 in enumerate([9, 3, 1, 7, 5, 2, 8, 4, 6, 0]):
+        (folder := tmp_path / f"gan-ring-s{seed}").mkdir()
+        (folder / "result.json").write_text(json.dumps({"w1": w1}))
+        (folder / "training.gif").write_text(f"w1 {w1}")
+        jobs.append(SimpleNamespace(row=row, folder=lambda folder=folder: folder))
+    monkeypatch.setitem(benchmark.SUITES, "quick", Suite("Title", "Of tests.", [row]))
+    for name in ("draw_samples", "draw_curves"):
+        monkeypatch.setattr(benchmark, name, lambda *_: None)
+    benchmark.draw("quick", jobs, tmp_path, "ring")
+    assert (tmp_path / "gan-ring.gif").read_text() == "w1 4"
 
 
 @pytest.mark.parametrize("name", ["ring", "grid"])

@@ -348,7 +348,7 @@ def test_the_critic_tells_how_near_the_samples_are_and_the_classifier_does_not()
     ranks = {}
     for name in ("wgan_gp.py, five updates of D", "gan.py"):
         module, settings, kind, _ = meaningful_loss.RUNS[name]
-        run = meaningful_loss.watched(module, kind, 41, 700, 25, **settings)
+        run = meaningful_loss.watched(module, settings, kind, 41, 700, 25)
         assert run[:, 0].tolist() == [*range(25, 701, 25)]
         ranks[name] = stats.spearmanr(run[:, 1], run[:, 2]).statistic
     assert ranks["wgan_gp.py, five updates of D"] > 0.7 > 0.3 > ranks["gan.py"]

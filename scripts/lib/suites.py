@@ -286,8 +286,17 @@ EARLIER = {  # file: the settings of an earlier search, for the ring and the gri
     "mlegan": {"lr": "3e-4", "beta1": "0.5", "steps": "8000"},
     "dragan": {"lr": "2e-3", "beta1": "0.5", "steps": "8000"},
     "dual_d_selu": {"lr": "2e-3", "beta1": "0.5", "steps": "5000"},
-    "wgan_gp": {},
+    "wgan_gp": {"lr": "8e-3", "beta1": "0", "steps": "5000"},
+    "r1": {"lr": "2e-3", "beta1": "0", "steps": "4000"},  # the ring; for demonstrations
 }
+
+
+def earlier(module) -> dict[str, float]:
+    """The arguments of a file of algos/ for these settings: {"lr": 1e-3, "beta1": 0.5, "steps": 8000}."""
+    found = EARLIER[module.__name__.rpartition(".")[2]]
+    return {name: int(value) if name == "steps" else float(value) for name, value in found.items()}
+
+
 NETWORKS = Suite(
     "units, initialisation and learning-rate decay",
     "The same files with one thing changed at a time, in G and in D: the units of the hidden layers (leaky ReLU "

@@ -28,10 +28,9 @@ from common.data import fixed_sample
 from common.metrics import mode_statistics
 from scripts.lib.inside import inside, updates
 from scripts.lib.stage import BLUE, GREEN, ORANGE, PURPLE, RED, show
+from scripts.lib.suites import earlier
 from scripts.lib.tables import table
 
-SETTINGS = {nsgan: (1e-3, 0.5, 8000), gan: (1e-3, 0.5, 8000), dragan: (2e-3, 0.5, 8000), r1: (2e-3, 0.0, 4000)}
-SETTINGS |= {wgan_gp: (8e-3, 0.0, 5000)}  # file: learning rate, beta1, updates
 RUNS = [  # (file, seed, colour, line style)
     (nsgan, 41, BLUE, "-"),
     (nsgan, 42, BLUE, "--"),
@@ -50,8 +49,7 @@ def slope(D: nn.Module, x: Tensor) -> float:
 
 def watched(module, seed: int, every: int = 50, **args) -> Tensor:
     """(updates, slope of D at the data, coverage, sharp) of a run of the file, every so many updates, [N, 4]."""
-    settings = dict(zip(("lr", "beta1", "steps"), SETTINGS[module], strict=True)) | args
-    local, rows = inside(module, seed=seed, **settings), []
+    local, rows = inside(module, seed=seed, **earlier(module) | args), []
     data, real = local["data"], fixed_sample(local["data"], 500)
     for step in updates(local):
         if step % every == 0:

@@ -35,6 +35,7 @@ from algos import feature_matching, minibatch_discrimination, nsgan, wgan
 from common.metrics import mode_statistics
 from scripts.lib.inside import inside, updates
 from scripts.lib.stage import BLUE, GREEN, GREY, ORANGE, PINK, PURPLE, RED, ROOT, X, each, normal, show
+from scripts.lib.suites import earlier
 from scripts.lib.tables import read_rows, table
 from scripts.lib.variants import module_of
 
@@ -113,8 +114,7 @@ def on_the_ring(runs: str) -> list[tuple[float, float]]:
         rows = [row for row in rows if (row["label"], row["dataset"]) == (label, "ring")]
         return [(float(row["coverage"]), float(row["high_quality"])) for row in rows]
     ends = []
-    module, settings = module_of(f"{runs}.py"), {"lr": 1e-3, "beta1": 0.5, "steps": 8000}  # those of stabilisers
-    for local in (inside(module, seed=seed, **settings) for seed in (41, 42)):
+    for local in (inside(module_of(f"{runs}.py"), seed=seed, **earlier(nsgan)) for seed in (41, 42)):
         for _ in updates(local):
             pass
         ends.append(mode_statistics(local["G"](local["run"].z).detach(), local["data"].modes, local["data"].std))

@@ -27,9 +27,9 @@ from algos import nsgan, r1, wgan_gp
 from common.metrics import mode_statistics
 from scripts.lib.inside import inside, updates
 from scripts.lib.stage import BLUE, GREEN, GREY, ORANGE, RED, js, normal, show
+from scripts.lib.suites import earlier
 from scripts.lib.tables import table
 
-RATES = {nsgan: (1e-3, 0.5), r1: (2e-3, 0.0), wgan_gp: (8e-3, 0.0)}  # file: learning rate and beta1
 STARTS = [(0.0, 1.0), (1.0, 2.0), (5.5, 2.5), (2.0, -6.0), (-1.0, -5.0), (-4.0, -4.0), (0.5, -0.5), (-6.0, 0.5)]
 
 
@@ -50,10 +50,9 @@ def descend(start: tuple[float, float], steps: int = 400) -> Tensor:
 def averaged(module, seed: int, steps: int, every: int = 250) -> list[list[dict]]:
     """mode_statistics of the last G, its EMA (0.99) and the mean of all its weights, after every so many updates.
 
-    module: a file of algos/, which trains as always but for its learning rate, one of RATES, which stays.
+    module: a file of algos/, which trains with its earlier settings, but its learning rate stays.
     """
-    lr, beta1 = RATES[module]
-    local, rows = inside(module, seed=seed, steps=steps, lr=lr, beta1=beta1, lr_decay=False), []
+    local, rows = inside(module, seed=seed, **earlier(module) | {"steps": steps, "lr_decay": False}), []
     G, data = local["G"], local["data"]
     ema, mean = AveragedModel(G, multi_avg_fn=get_ema_multi_avg_fn(0.99)), AveragedModel(G)
     for step in updates(local):
