@@ -4,7 +4,8 @@
     python tests/mutants.py WORD ...    tries those with a WORD in class, place or text; writes no page
 
 tests/mutants.txt lists the mistakes. What files share to the letter is changed in all of them at once, so that no
-comparison of copies sees it; tests that compare text or recorded digits are left out. runs/mutants.json keeps answers.
+comparison of copies sees it; tests that compare text or recorded digits are left out. results/mutants.json has the
+answers.
 """
 
 import ast
@@ -19,7 +20,7 @@ import tempfile
 from pathlib import Path
 
 ROOT, LIST = Path(__file__).parents[1], Path(__file__).with_suffix(".txt")
-KEPT, PAGE = ROOT / "runs" / "mutants.json", ROOT / "results" / "mutants.md"
+KEPT, PAGE = ROOT / "results" / "mutants.json", ROOT / "results" / "mutants.md"
 TEXT = {f"{d}/{f.stem}": f.read_text() for d in ("algos", "common") for f in sorted((ROOT / d).glob("*.py"))}
 ALGOS = [name.removeprefix("algos/") for name in TEXT if name.startswith("algos/")]
 TESTS = {"algos": "{} losses gradient_penalty flags steps networks learning run", "common/run": "resume run cuda amp",
@@ -135,7 +136,6 @@ def page(tried, kept, more):
 
 
 if __name__ == "__main__":
-    KEPT.parent.mkdir(exist_ok=True)
     kept, words = json.loads(KEPT.read_text()) if KEPT.exists() else {}, sys.argv[1:] or [""]
     found = [*{m.key: m for m in mutants() if any(w in f"{m.title} {m.place} {m.text}" for w in words)}.values()]
     todo = [m for m in found if m.key not in kept or not (kept[m.key] or m.reason)]

@@ -2,9 +2,9 @@
 
 The data are 25 modes. nsgan.py and pacgan.py learn them, on a seed on which no setting was chosen. A dot is a sample,
 and a circle is a mode: green if it is covered, red if not.
-nsgan.py has its settings for the grid. pacgan.py has its own, but twice the updates and twice the batch. So its D
-judges as many packs as that of nsgan.py judges samples, as in the authors' code, and sees twice the samples. With its
-settings alone pacgan.py covers 24 modes, but blurred, sharp 0.12 (see results/packing).
+Both have the settings of results/packing, but pacgan.py twice the updates and twice the batch. So its D judges as many
+packs as that of nsgan.py judges samples, as in the authors' code, and sees twice the samples. With the updates and the
+batch of results/packing pacgan.py covers 24 modes, but blurred, sharp 0.12.
 Packs keep more modes here, and more evenly, but not all: a whole column is missing. PacGAN's authors show all 25 modes,
 evenly, after 400,000 updates of larger networks. On the seeds 1 and 2, on which these settings were chosen, 24 modes
 were covered; more updates made the samples sharper there, and lost modes again.
@@ -27,6 +27,7 @@ from algos import nsgan, pacgan
 from common.data import load_data
 from common.metrics import evaluate
 from scripts.lib.stage import BLUE, GREEN, GREY, RED, show
+from scripts.lib.suites import earlier
 from scripts.lib.tables import table
 from scripts.lib.trained import Trained
 
@@ -37,7 +38,7 @@ FILES = {"nsgan.py": (nsgan, {}), "pacgan.py, packs of two": (pacgan, {"steps": 
 def run(module, seed: int, **settings) -> tuple[Tensor, dict]:
     """2,500 samples [2500, 2] of a file of algos/ trained on the grid, and the last measurements of its train()."""
     with tempfile.TemporaryDirectory() as out:
-        args = module.Args(dataset="grid", seed=seed, device="cpu", quiet=True, out=out, **settings)
+        args = module.Args(dataset="grid", seed=seed, device="cpu", quiet=True, out=out, **earlier(module) | settings)
         args.log_every = args.checkpoint_every = args.steps  # one picture is enough
         result = module.train(args)
         return Trained(result["folder"], "cpu").sample(2500), result
