@@ -18,6 +18,7 @@ from scripts.lib.suites import EXACT, pair_label, parts_label
 
 NEW = "180b336"  # in place of a commit: the claims of this revision; the next one puts its hash here, before their runs
 NEARER = "342774b"  # those about w1 of zero-centred: the commit that wrote them down
+BFLOAT16 = ""  # of bfloat16
 LOWER = ("w1", "fid", "reverse_kl")  # the less of these, the better
 MARGINS = {"success": 0.25, "high_quality": 0.05, "w1": 0.1, "reverse_kl": 0.1, "fid": 0.5, "is": 0.2}
 MODES_MARGIN = {"ring": 1, "grid": 2, "stacked_mnist": 50}
@@ -166,6 +167,8 @@ OWN = [
       ]
       for data in SETS
       for text, ours, other, expected in those),
+    *((f"In bfloat16 the digits are as near as in float32, with {algo}.py.", "", "bfloat16", "digits", "fid",
+       f"{algo}, bfloat16", f"{algo}, float32", "equivalent", BFLOAT16) for algo in ("nsgan", "r1", "wgan_gp")),
     ("R1 with gamma 0.01 learns the ring as often as with gamma 1.", "", "zero-centred", "ring", "success",
      "r1.py, gamma 0.01", "r1.py, gamma 1", "equivalent"),
     ("R1 with gamma 0.01 learns the grid less often than with gamma 1.", "", "zero-centred", "grid", "success",

@@ -289,6 +289,18 @@ COLOUR = Suite(
     ],
 )
 
+BFLOAT16 = Suite(
+    "bfloat16 and float32, on digits",
+    "Inside the networks images have bfloat16 where the processor can, or float32 with `--no-amp`: three files with "
+    "their defaults for digits, and the same updates for both.",
+    [
+        Row(f"{algo}, {name}", algo, {"dataset": "digits"} | flags)
+        for algo in ("nsgan", "r1", "wgan_gp")
+        for name, flags in (("bfloat16", {}), ("float32", {"no-amp": ""}))
+    ],
+    seed=401,
+)
+
 # what decides besides the loss --------------------------------------------------------------------------------------
 
 NOT_TODAYS = " Learning rate, beta1 and updates are those of an earlier search, not today's defaults."
@@ -516,6 +528,7 @@ SUITES = {
     "quick": QUICK,
     "images": IMAGES,
     "colour": COLOUR,
+    "bfloat16": BFLOAT16,
     "longer": LONGER,
     "baselines": BASELINES,
     "zero-centred": ZERO_CENTRED,
