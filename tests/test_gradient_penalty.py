@@ -47,7 +47,8 @@ def test_linear_critic(penalty, shape, norm):
         torch.testing.assert_close(value, torch.tensor((norm - 1) ** 2), atol=1e-5, rtol=1e-5)
 
 
-def test_points_between_real_and_fake_with_one_eps_per_sample():
+@pytest.mark.parametrize("name", ["wgan_gp", "cramer"])
+def test_points_between_real_and_fake_with_one_eps_per_sample(name):
     seen = []
 
     def critic(x):
@@ -56,7 +57,7 @@ def test_points_between_real_and_fake_with_one_eps_per_sample():
 
     torch.manual_seed(0)
     real, fake = samples(1000, 3, 4, 4)
-    ALGOS["wgan_gp"].gradient_penalty(critic, real, fake)
+    ALGOS[name].gradient_penalty(critic, real, fake)
     eps = ((seen[0] - fake) / (real - fake)).flatten(1)  # [1000, 48]
     center = eps.median(dim=1).values
     assert (eps - center[:, None]).abs().quantile(0.99) < 1e-3  # the same for all of a sample

@@ -74,6 +74,20 @@ def test_d_makes_its_steps_before_the_one_of_g(algo):
     assert seen == ["d_opt"] * 3 + ["g_opt"]
 
 
+@pytest.mark.parametrize("name", ["d2gan", "dual_d_selu"])
+def test_each_of_two_discriminators_judges_both_batches(name, monkeypatch):
+    """What d_step calls d1_real is D1's answer to the real samples, and so on."""
+    local, batches, seen = inside(ALGOS[name], width=8, batch_size=16), [], []
+    sample = local["data"].sample
+    monkeypatch.setattr(local["data"], "sample", lambda n: batches.append(sample(n)) or batches[-1])
+    for i in (1, 2):
+        local[f"D{i}"].register_forward_hook(lambda _, inputs, answer, i=i: seen.append((i, inputs[0], answer)))
+    numbers = local["d_step"]()
+    assert len(batches) == 1 and len(seen) == 4
+    for i, x, answer in seen:
+        assert torch.equal(numbers[f"d{i}_real" if torch.equal(x, batches[0]) else f"d{i}_fake"], answer)
+
+
 def test_discriminator_step_lowers_its_loss(local):
     """On the same real samples, noise and eps, the loss is lower after the step; G is not touched."""
     G, D = weights(local["G"]), [weights(D) for D in discriminators(local)]
