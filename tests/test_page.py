@@ -236,6 +236,8 @@ def test_index(index):
         r"^\| (.*?) +\|.*\*\*(.*?)\*\*[^|]*\|[^|]*\|$", (ROOT / "results" / "CLAIMS.md").read_text(), re.MULTILINE
     )
     assert claims and all(text in words and verdict in words for text, verdict in claims)
+    (labels,) = map(json.loads, parsed.all("data-labels"))
+    assert labels[-1] == "100 % of training" and all(re.fullmatch(r"[\d.]+ % of training", label) for label in labels)
     for path in (ROOT / "results" / "page").glob("*.npz"):
         film = films.read(path)
         said = [pages.said(numbers, film.about["dataset"]) for numbers in film.about["frames"]]

@@ -251,5 +251,5 @@ def page(out: Path) -> None:
         sheets=sheets, numbers=html_of("\n".join(report.quick_table())), claims=html_of(table), verdicts=summary,
         demonstrations=[demonstration(*item) for item in demonstrations().items()],
         about_films=f"All are of seed {films.FIRST_SEED}, the first of the tables.",
-        ticks=[(share, f"{100 * share:.2g} % of training") for share in shares],
+        ticks=[(share, f"{100 * share:.{0 if share > 0.1 else 1}f} % of training") for share in shares],
     )  # fmt: skip
