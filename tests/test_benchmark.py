@@ -28,13 +28,12 @@ from scripts.lib.suites import Row, Suite
 
 def test_every_row_is_a_command_of_its_own():
     for name, suite in suites.SUITES.items():
+        commands = [(row.algo, row.change, repr(suites.settings(row.command()))) for row in suite.rows]
+        twice = [row.label for row, command in zip(suite.rows, commands, strict=True) if commands.count(command) > 1]
+        assert not twice, f"{name}: {twice} are the same command"
         labels = [(row.label, row.dataset) for row in suite.rows]
         assert len({*labels}) == len(labels), f"{name}: a label stands twice"
-        rows = suite.rows[:: 7 if name == "search" else 1]  # which has hundreds, read in tests/test_search.py
-        commands = [(row.algo, row.change, repr(suites.settings(row.command()))) for row in rows]
-        twice = [row.label for row, command in zip(rows, commands, strict=True) if commands.count(command) > 1]
-        assert not twice, f"{name}: {twice} are the same command"
-        for row in rows:
+        for row in suite.rows:
             found = suites.settings(row.command())
             assert found["dataset"] == row.dataset and not {*found} & {*suites.PLACES}, f"{name}: {row.label}"
 
