@@ -13,8 +13,8 @@ Changes     PRESETS, Args.code_dim, Args.gamma, Args.lambda_k, Generator, Discri
 Pitfalls    A mean over a sample's numbers, not a sum: lambda_k is relative to it. No detach on either side of
             |G(z) - AE(G(z))|. Watch k: while it is 0 D learns from real samples alone, and G may draw grey. No tanh at
             the end: it is flat at black, each pixel's median on MNIST, and D then decoded all to black.
-            Deviations from public code: lambda_k 0.1 (0.001) and gamma 0.9 (0.5), for short runs; batch 128 or 32 (16),
-            lr 1e-3 or 5e-4 (8e-5), falling to zero. On points it does not find the modes.
+            Deviations from public code: lambda_k 0.1 (0.001) and gamma 0.9 (0.5), for short runs; batch 128 or 64 (16),
+            lr 5e-4 (8e-5), falling to zero. On points it does not find the modes.
 Expected    python algos/began.py
             success 0 of 10: coverage 2.7 of 8, sharp 0.37; 28 s each on one CPU core
             python algos/began.py --dataset digits
@@ -31,10 +31,10 @@ import torch.nn as nn
 from torch import Tensor
 
 PRESET: Any = None  # a default that --dataset decides:
-PRESETS = {  # ring, digits, images: from results/search
+PRESETS = {  # from results/search
     "ring": dict(steps=5500, d_steps=1, batch_size=128, lr=5e-4, beta1=0.0, beta2=0.999, z_dim=2, width=64,
                  code_dim=1),
-    "grid": dict(steps=8000, d_steps=1, batch_size=128, lr=1e-3, beta1=0.5, beta2=0.999, z_dim=2, width=128,
+    "grid": dict(steps=7400, d_steps=1, batch_size=128, lr=5e-4, beta1=0.0, beta2=0.999, z_dim=2, width=128,
                  code_dim=1),
     "digits": dict(steps=1800, d_steps=1, batch_size=64, lr=5e-4, beta1=0.0, beta2=0.999, z_dim=16, width=32,
                    code_dim=64),

@@ -31,10 +31,10 @@ import tyro
 from torch import Tensor
 
 PRESET: Any = None  # a default that --dataset decides:
-PRESETS = {  # ring, digits, images: from results/search
+PRESETS = {  # from results/search
     "ring": dict(steps=6800, d_steps=1, batch_size=128, lr=2e-3, beta1=0.5, beta2=0.999, z_dim=2, width=64,
                  lambda_=1.0, noise_variance=0.01),
-    "grid": dict(steps=8000, d_steps=1, batch_size=128, lr=2e-3, beta1=0.5, beta2=0.999, z_dim=2, width=128,
+    "grid": dict(steps=9200, d_steps=1, batch_size=128, lr=2e-3, beta1=0.0, beta2=0.999, z_dim=2, width=128,
                  lambda_=1.0, noise_variance=0.01),
     "digits": dict(steps=2300, d_steps=1, batch_size=64, lr=8e-3, beta1=0.0, beta2=0.999, z_dim=16, width=32,
                    lambda_=1.0, noise_variance=6e-4),

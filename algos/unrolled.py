@@ -28,9 +28,9 @@ from torch import Tensor
 from torch.func import functional_call
 
 PRESET: Any = None  # a default that --dataset decides:
-PRESETS = {  # ring, digits, images: from results/search
+PRESETS = {  # from results/search
     "ring": dict(steps=1400, d_steps=1, batch_size=128, lr=5e-4, beta1=0.0, beta2=0.999, z_dim=2, width=64),
-    "grid": dict(steps=3000, d_steps=1, batch_size=128, lr=1e-3, beta1=0.5, beta2=0.999, z_dim=2, width=128),
+    "grid": dict(steps=1900, d_steps=1, batch_size=128, lr=5e-4, beta1=0.5, beta2=0.999, z_dim=2, width=128),
     "digits": dict(steps=400, d_steps=1, batch_size=64, lr=2e-3, beta1=0.5, beta2=0.999, z_dim=16, width=32),
     "images": dict(steps=500, d_steps=1, batch_size=64, lr=2e-3, beta1=0.5, beta2=0.999, z_dim=64, width=32),
 }

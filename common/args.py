@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import functools
 import inspect
 import itertools
 import math
@@ -65,15 +66,15 @@ def parse(Args, doc: str = "", words: list[str] | None = None):
     Two passes, so that --help shows the defaults of the data set that is named. Bad words end the program, as tyro's.
     """
     pairs_off = tyro.conf.FlagCreatePairsOff
-    first, _ = tyro.cli(pairs_off[groups(Args())], args=words, add_help=False, return_unknown_args=True)
-    args = Args(dataset=first.run.dataset)
-    both = tyro.cli(pairs_off[groups(args)], args=words, description=doc.partition("\n")[0])
+    first, _ = tyro.cli(pairs_off[groups(Args)], args=words, add_help=False, return_unknown_args=True)
+    both = tyro.cli(pairs_off[groups(Args, dataset=first.run.dataset)], args=words, description=doc.partition("\n")[0])
     return Args(**vars(both.run), **vars(both.algorithm))
 
 
-def groups(args) -> type:
-    """A dataclass of two, for two groups in --help: the fields of args above `# the algorithm`, and those below."""
-    source, types = inspect.getsource(type(args)), get_type_hints(type(args), include_extras=True)
+@functools.cache  # most of the time of parsing thousands of commands
+def groups(Args, **given) -> type:
+    """A dataclass of two, for two groups in --help: fields of Args(**given) above `# the algorithm`, and below it."""
+    args, source, types = Args(**given), inspect.getsource(Args), get_type_hints(Args, include_extras=True)
     above, run, algorithm = source.partition("# the algorithm")[0].count("\n"), [], []
     for item, text in itertools.pairwise(ast.parse(source).body[0].body):
         if isinstance(item, ast.AnnAssign):
@@ -81,9 +82,14 @@ def groups(args) -> type:
             hint = "" if types[name] is bool else None  # "(default: True)" beside --no-graph would mislead
             described = Annotated[types[name], tyro.conf.arg(help=text.value.value, help_behavior_hint=hint)]
             (run if item.lineno <= above else algorithm).append((name, described, getattr(args, name)))
-    run = make_dataclass("run", run, namespace={"__doc__": "The same in every file."})
-    algorithm = make_dataclass("algorithm", algorithm, namespace={"__doc__": "The defaults are those of the data set."})
-    parts = [(part.__name__, tyro.conf.OmitArgPrefixes[part], field(default_factory=part)) for part in (run, algorithm)]
+    parts = []
+    for name, fields, text in [
+        ("run", run, "The same in every file."),
+        ("algorithm", algorithm, "The defaults are those of the data set."),
+    ]:
+        part = make_dataclass(name, fields)
+        described = Annotated[tyro.conf.OmitArgPrefixes[part], tyro.conf.arg(help=text)]
+        parts.append((name, described, field(default_factory=part)))
     return make_dataclass("Args", parts)
 
 

@@ -107,7 +107,7 @@ def test_twice_the_updates_only_if_they_are_better_on_the_same_seeds():
         assert search.runs_of_preset(rows + longer[:2], "gan", "ring")[0]["steps"] == "100"  # not all have run
 
 
-@pytest.mark.parametrize("dataset", ["ring", "digits"])
+@pytest.mark.parametrize("dataset", search.RATES)
 @pytest.mark.parametrize("name", ALGOS)
 def test_presets_are_what_the_search_chose(name, dataset):
     rows = [row for row in suites.read("search") if row["command"]]
