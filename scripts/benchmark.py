@@ -398,8 +398,8 @@ def draw_samples(runs: dict[Row, list[tuple[Job, Path]]], path: Path) -> None:
 
 
 def draw_curves(runs: dict[Row, list[tuple[Job, Path]]], path: Path) -> None:
-    """Modes found and sharp samples over the updates: mean over the seeds with its 95 % interval, seconds above."""
-    figure, axes = panels(len(runs), 2.6, 1.9, 4)
+    """Modes found and sharp samples over updates and seconds: mean over the seeds with its 95 % interval."""
+    figure, axes = panels(len(runs), 2.6, 2.2, 4)
     for ax, (row, finished) in zip(axes, runs.items(), strict=True):
         count = MODES[row.dataset]
         logs = [[json.loads(line) for line in (f / "metrics.jsonl").read_text().splitlines()] for _, f in finished]
@@ -410,10 +410,13 @@ def draw_curves(runs: dict[Row, list[tuple[Job, Path]]], path: Path) -> None:
             ax.plot(steps, mean, color=color, label=f"{name} / {scale}" if scale > 1 else name)
             ax.fill_between(steps, low, high, color=color, alpha=0.25, linewidth=0)
         seconds = statistics.median(json.loads((f / "result.json").read_text())["seconds"] for _, f in finished)
-        ax.set_title(f"{row.label} (n = {len(logs)}, {seconds:.0f} s)", fontsize=9)
+        ax.set_title(f"{row.label} (n = {len(logs)})", fontsize=9)
         ax.set(ylim=(0, 1.05), xlim=(0, None))
-        ax.set_xlabel("updates of G", fontsize=7)
-        ax.tick_params(labelsize=7)
+        rate = steps[-1] / max(seconds, 1e-9)
+        above = ax.secondary_xaxis("top", functions=(lambda x, rate=rate: x / rate, lambda x, rate=rate: x * rate))
+        for axis, label in ((ax, "updates of G"), (above, "seconds")):
+            axis.set_xlabel(label, fontsize=7)
+            axis.tick_params(labelsize=7)
     axes[0].legend(fontsize=7, loc="lower right")
     save(figure, path)
 

@@ -161,11 +161,11 @@ def quick_table() -> list[str]:
 
 
 def images_table() -> list[str]:
-    """The README's table of the three files that come nearest to MNIST, and of nsgan.py; then real images."""
+    """The README's table of the five files that come nearest to MNIST, and of nsgan.py; then real images."""
     found = {(data, algo): rows_of("images", data, algo) for data in IMAGE_SETS for algo in [*ALGOS, EXACT]}
     order = sorted((a for a in ALGOS if found["mnist", a]), key=lambda algo: average(found["mnist", algo], "fid"))
     cells = []
-    for algo in [*dict.fromkeys([*order[:3], "nsgan"]), EXACT]:
+    for algo in [*dict.fromkeys([*order[:5], "nsgan"]), EXACT]:
         cells.append(["real images" if algo == EXACT else f"[`{algo}.py`](algos/{algo}.py)"])
         for data in IMAGE_SETS:
             rows = found[data, algo]
