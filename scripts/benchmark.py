@@ -412,7 +412,7 @@ def draw_curves(runs: dict[Row, list[tuple[Job, Path]]], path: Path) -> None:
         seconds = statistics.median(json.loads((f / "result.json").read_text())["seconds"] for _, f in finished)
         ax.set_title(f"{row.label} (n = {len(logs)})", fontsize=9)
         ax.set(ylim=(0, 1.05), xlim=(0, None))
-        rate = steps[-1] / max(seconds, 1e-9)
+        rate = steps[-1] / seconds
         above = ax.secondary_xaxis("top", functions=(lambda x, rate=rate: x / rate, lambda x, rate=rate: x * rate))
         for axis, label in ((ax, "updates of G"), (above, "seconds")):
             axis.set_xlabel(label, fontsize=7)

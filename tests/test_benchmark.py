@@ -270,6 +270,14 @@ def test_suite_runs_once_and_failures_are_rows(tiny, capsys, monkeypatch):
     said = capsys.readouterr().out
     for name in ("samples.png", "curves-ring.png"):
         assert (results / name).stat().st_size > 2000 and f"{results / name}\n" in said
+    with monkeypatch.context() as patch:  # seconds above the updates: of the run's own speed
+        patch.setattr(benchmark, "save", lambda figure, path: shown.append(figure))
+        shown = []
+        benchmark.draw_curves({jobs[0].row: [(jobs[0], folder)]}, results)
+    shown[0].draw_without_rendering()
+    below = shown[0].axes[0]
+    speed = below.get_xlim()[1] / below.child_axes[0].get_xlim()[1]
+    assert speed == pytest.approx(result["step"] / result["seconds"], rel=1e-6)
     monkeypatch.setattr(subprocess, "Popen", None)  # the second time there is nothing to run
     capsys.readouterr()
     benchmark.run_all(jobs, 2)

@@ -1,15 +1,17 @@
 """What train() passes on: each flag reaches the formula that it is for, and each loss is made of what it should be."""
 
 import dataclasses
+import importlib
 import inspect
 import typing
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import ALGOS, discriminators, same, weights
+from conftest import ALGOS, ROOT, discriminators, same, weights
 from torch import nn
 
+from common.args import parse
 from scripts.lib.inside import inside
 
 FLAGS = [  # file, flags, function that is to get them, as its last arguments
@@ -209,3 +211,13 @@ def test_weights_of_maximum_likelihood_and_their_effective_share():
     for outputs, expected in [(torch.full((128,), -2.0), 1.0), (torch.tensor([3.0] + [-50.0] * 127), 1 / 128)]:
         local["D"].forward = lambda x, outputs=outputs: outputs + 0 * x.sum(1)
         assert local["g_step"]()["ess"].item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_copy_with_another_default_data_set_has_its_settings(tmp_path, monkeypatch):
+    """The command line may not know better than the file which data set comes first."""
+    text = (ROOT / "algos" / "nsgan.py").read_text()
+    (tmp_path / "my_gan.py").write_text(text.replace('"folder"] = "ring"', '"folder"] = "digits"'))
+    monkeypatch.syspath_prepend(tmp_path)
+    mine = importlib.import_module("my_gan")
+    assert parse(mine.Args, words=["--seed", "3"]) == mine.Args(dataset="digits", seed=3)
+    assert parse(mine.Args, words=["--dataset", "grid"]) == mine.Args(dataset="grid")
