@@ -6,12 +6,12 @@ Objective   D makes a vector h(y) of a sample y. For independent samples, x real
             G minimises E |h(x) - h(g)| + E |h(x) - h(g')| - E |h(g) - h(g')|: but for a term of the data alone, the
             energy distance of h(x) and h(g). In one dimension, and only there, it is twice the Cramer distance.
 Remedies    Mode collapse, vanishing gradient. As with W1, mass in the wrong place costs its distance to the right one
-            (python scripts/pathologies/divergences.py). Each sample meets one x and one g': large batches sharpen.
+            (python scripts/pathologies/divergences.py).
 Changes     PRESETS, Args.lambda, Args.critic, Discriminator, distance, critic, gradient_penalty, discriminator_loss,
             generator_loss, train.discriminator, train.generator
-Pitfalls    If G makes one point with h = 0, f is 0 everywhere and D learns nothing. --critic corrected has for |h(y)|
-            |h(y) - h(x')|, x' another real sample. E f(x) - E f(g) then is the energy distance; but noisier, a blur.
-            Deviations: for points lambda 1 (the paper: 10), lr 8e-3 (1e-4) and one D step (five).
+Pitfalls    If G makes one point with h = 0, f is 0 everywhere, whatever the data are. --critic corrected has
+            |h(y) - h(x')| for |h(y)|, x' another real sample: E f(x) - E f(g) is the energy distance then, but blurs.
+            Deviations: lambda 1 (the paper: 10), one update of D to one of G (five), lr 2e-3 or 8e-3 (1e-4).
 Expected    python algos/cramer.py
             success 10 of 10: coverage 8.0 of 8, sharp 0.77; 32 s each on one CPU core
             python algos/cramer.py --dataset digits
@@ -141,7 +141,7 @@ class Discriminator(nn.Module):
             layers = [nn.Linear(*shape, width), nn.ReLU()]
             layers += [nn.Linear(width, width), nn.ReLU()]
             layers += [nn.Linear(width, width), nn.ReLU()]
-            layers += [nn.Linear(width, width, bias=False)]  # [B, width]; a bias would change no distance
+            layers += [nn.Linear(width, width, bias=False)]  # [B, width]; a bias cancels in |h - h'|
         else:
             channels, (size, inner), w = shape[0], layers_of(shape), width
             layers = [nn.Conv2d(channels, w, 4, 2, 1), nn.LeakyReLU(0.2)]  # [B, w, 16, 16]

@@ -3,7 +3,7 @@
 Paper       Nguyen et al. 2017, Dual Discriminator Generative Adversarial Nets, equation 1, arXiv 1709.03831
 Objective   D1 (high = real) minimises -alpha E log D1(x) + E D1(G(z)), D2 (high = fake) E D2(x) - beta E log D2(G(z));
             both are positive: the softplus of the network's output
-            G minimises -E D1(G(z)) + beta E log D2(G(z)). With the best D1 and D2, its gradient is that of
+            G minimises -E D1(G(z)) + beta E log D2(G(z)). With the best D1 and D2, G's gradient is that of
             alpha KL(p_data || p_g) + beta KL(p_g || p_data).
 Remedies    Mode collapse. The first KL charges for missing modes, the second for bad samples
             (python scripts/pathologies/divergences.py).
@@ -11,8 +11,8 @@ Changes     PRESETS, Args.alpha, Args.beta, Discriminator, log_softplus, discrim
             generator_loss, train.networks, train.discriminator, train.generator, train.loop, no discriminator_loss
 Pitfalls    softplus underflows to 0 and its log to -inf below an output of about -100: log_softplus does not. D1 and D2
             are not probabilities: at p_g = p_data they are alpha and beta, and d_loss is alpha (1 - log alpha) +
-            beta (1 - log beta), 0.85 here.
-            Deviations, for points: alpha 0.2, beta 0.1, lr 5e-4; the official toy has 1, 1, 2e-4.
+            beta (1 - log beta), 0.85 here. The log shows the outputs before the softplus, there -1.5 and -2.3.
+            Deviations (the official toy): alpha 0.2 (1), beta 0.1 (1); lr 5e-4 for points, 2e-3 or 8e-3 else (2e-4).
 Expected    python algos/d2gan.py
             success 10 of 10: coverage 8.0 of 8, sharp 0.63; 28 s each on one CPU core
             python algos/d2gan.py --dataset digits

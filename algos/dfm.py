@@ -5,16 +5,16 @@ Paper       Warde-Farley & Bengio 2017, Improving Generative Adversarial Network
 Objective   D minimises -E log s(D(x)) - E log(1 - s(D(G(z)))); s is the sigmoid, D(x) a logit, high = real
             f(x) are the features of D's last hidden layer. The denoiser r minimises E |r(f(x) + n) - f(x)|^2 for real x
             and noise n ~ N(0, I); the best r moves a noisy f(x) to where the features of real samples are denser.
-            G minimises -E log s(D(G(z))) + 0.03 E |f - r(f)|^2 with f = f(G(z)); r(f) is a constant.
-Remedies    None: it keeps as few modes as nsgan.py. The paper wants to draw G to all of the data, and not only to where
-            D is fooled. But r moves each sample to what is near it: a mode without samples attracts none. As before, a
-            missing mode costs little (python scripts/pathologies/exact_losses.py).
+            G minimises -E log s(D(G(z))) + 0.03 E |f - r(f)|^2 / F, f = f(G(z)) of F numbers; r(f) is a constant.
+Remedies    None: it keeps no more modes than nsgan.py. The paper wants to draw G to all of the data, and not only to
+            where D is fooled. But r moves each sample to what is near it: a mode without samples attracts none. As
+            before, a missing mode costs little (python scripts/pathologies/exact_losses.py).
 Changes     PRESETS, Args.denoising, Discriminator, denoiser, denoiser_loss, generator_loss, train.networks,
             train.discriminator, train.generator, train.loop
 Pitfalls    G's gradient goes through f alone, D learns nothing from r, and r sees noise in training only. Noise of sd 1
             has no meaning without a scale of the features: here each sample's have mean 0 and variance 1 (layer norm).
             Deviations: the layer norm for a batch norm in D, three layers in r for ten, features after the activation,
-            and the optimiser of nsgan.py.
+            and lr 2e-3 or 8e-3, falling to zero.
 Expected    python algos/dfm.py
             success 2 of 10: coverage 5.5 of 8, sharp 0.94; 27 s each on one CPU core
             python algos/dfm.py --dataset digits
@@ -87,7 +87,7 @@ class Args:
     beta2: float = PRESET
     """Adam's decay rate of the mean of the squared gradients"""
     denoising: float = 0.03
-    """weight of the distance between features and denoised features in G's loss, the paper's lambda"""
+    """weight of the distance between features and denoised features in G's loss, the paper's lambda times F"""
     z_dim: int = PRESET
     """dimension of the noise z"""
     width: int = PRESET

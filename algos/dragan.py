@@ -11,8 +11,8 @@ Changes     PRESETS, Args.lambda, Args.k, Args.noise_variance, perturb, gradient
 Pitfalls    The penalty is on the logit, not on its sigmoid, and around real samples, not between real and generated
             ones. c is a variance, in the data's units squared: the paper's c of about 10 makes sense for pixels from 0
             to 255, and is 6e-4 in [-1, 1].
-            Deviations: for points lambda 1 (the paper: 10), c 0.01 and lr 2e-3. The official code has uniform noise,
-            which is not centred. G's loss is its; some notes give G the loss of gan.py.
+            Deviations: lambda 1 (the paper: 10), c 0.01 for points, lr 2e-3 or 8e-3, falling to zero. The official
+            code has uniform noise, which is not centred. G's loss is that of this code; some notes have gan.py's.
 Expected    python algos/dragan.py
             success 10 of 10: coverage 8.0 of 8, sharp 0.88; 29 s each on one CPU core
             python algos/dragan.py --dataset digits

@@ -3,7 +3,7 @@
 Paper       Zhang, Li & Yu 2018, On the Convergence and Mode Collapse of GAN, doi 10.1145/3283254.3283282
 Objective   D1 minimises -E log s(D1(x)) - E log(1 - s(D1(G(z)))), high = real; D2 the same with the roles swapped
             G minimises -E log s(D1(G(z))) + E log s(D2(G(z))); s is the sigmoid, D1 and D2 are logits. With the best D1
-            and D2, its gradient is that of KL(p_g || p_data).
+            and D2, G's gradient is that of KL(p_g || p_data).
 Remedies    Vanishing gradient, mode collapse. Against the first the paper has that loss, and SELU in D2; against the
             second minibatch discrimination (Salimans et al. 2016, arXiv 1606.03498): D1 sees how close the samples of a
             batch are. The loss alone hardly charges for missing modes (python scripts/pathologies/exact_losses.py).

@@ -2,7 +2,7 @@
 
 Paper       Goodfellow et al. 2014, Generative Adversarial Nets, equation 1 and algorithm 1, arXiv 1406.2661
 Objective   D minimises -E log s(D(x)) - E log(1 - s(D(G(z)))); s is the sigmoid, D(x) a logit, high = real
-            G wants D to be wrong: it minimises E log(1 - s(D(G(z)))). With the best D, its gradient is that of
+            G wants D to be wrong: it minimises E log(1 - s(D(G(z)))). With the best D, G's gradient is that of
             2 JS(p_data, p_g).
 Remedies    None: its loss saturates. It is the game whose failures the other files remedy. Where D is sure that a
             sample is fake the loss is flat (its slope in the logit is -s(D(G(z)))), and G no longer learns

@@ -8,10 +8,10 @@ Remedies    Mode collapse, in theory. KL(p_data || p_g) is infinite if a mode is
             (python scripts/pathologies/divergences.py).
 Changes     PRESETS, Args.max_logit, generator_loss, train.generator
 Pitfalls    The minus: with +E exp(D(G(z))), as some notes have it, G runs from the data. With the best D the loss is -1
-            whatever G does: it says nothing. Above max_logit exp goes on as its tangent, or it would overflow; a
-            missing mode of mass p then costs no more than p (max_logit + 2), not infinity.
-            Few samples carry the gradient: ess is their share, high again once modes are lost, as at lr 1e-3
-            (results/mlegan). On MNIST D wins at once: all exp(logit) are 0, and G never starts (results/images).
+            where p_g covers the data: it says nothing. Above max_logit exp goes on as its tangent, not to overflow;
+            a missing mode of mass p then costs no more than p (max_logit + 2), not infinity.
+            Few samples carry the gradient: ess is their share, high again once modes are lost (results/NOTES.md). On
+            MNIST D wins at once: all exp(logit) are near 0, and G never starts (results/images).
 Expected    python algos/mlegan.py
             success 0 of 10: coverage 5.4 of 8, sharp 0.59; 26 s each on one CPU core
             python algos/mlegan.py --dataset digits
@@ -196,8 +196,8 @@ def train(args: Args, data=None) -> dict:
         fake = G(torch.randn(run.batch_size, args.z_dim, device=run.device))
         d_fake = D(fake)
         g_loss = generator_loss(d_fake, args.max_logit)
-        weight = d_fake.detach().clamp(max=args.max_logit).exp()
-        ess = weight.sum().square() / weight.square().sum() / run.batch_size  # the share that carries the gradient
+        weight = d_fake.detach().clamp(max=args.max_logit).softmax(0)  # exp(logit) over its sum, without underflow
+        ess = 1 / weight.square().sum() / run.batch_size  # the share that carries the gradient
         g_opt.zero_grad()
         g_loss.backward(inputs=[*G.parameters()])  # only G learns
         g_opt.step()

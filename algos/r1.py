@@ -12,8 +12,8 @@ Changes     PRESETS, Args.gamma, Args.sigma, gradient_penalty, finite_difference
 Pitfalls    The official code has no 1/2: its reg_param 10 is --gamma 20. gamma has the data's units squared: data of
             twice the range want four times as much. The square is that of one norm for each sample, not for each pixel;
             no batch norm in D. --sigma must be finer than the data: on the ring (modes of sd 0.02) 0.01 is sharp
-            to 0.72 and 0.05 to 0.36. But D's difference over a tiny --sigma is lost to rounding, in bfloat16 first.
-            Deviations: Adam with lr 8e-3 (the ring) or 2e-3 falling to zero (RMSProp, 1e-4); no average of G's weights.
+            to 0.72 and 0.05 to 0.36 (three seeds). But D's difference over a tiny --sigma is lost to rounding.
+            Deviations: gamma 1 (20); Adam with lr 2e-3 or 8e-3, to zero (RMSProp, 1e-4); no average of G's weights.
 Expected    python algos/r1.py
             success 10 of 10: coverage 8.0 of 8, sharp 0.91; 28 s each on one CPU core
             python algos/r1.py --dataset digits

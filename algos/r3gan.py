@@ -1,6 +1,6 @@
 """R3GAN, the GAN whose discriminator compares a real and a generated sample, with a penalty on its slope at both.
 
-Paper       Huang, Gokaslan, Kuleshov & Tompkin 2024, The GAN is dead; long live the GAN! A Modern Baseline GAN,
+Paper       Huang, Gokaslan, Kuleshov & Tompkin 2024, The GAN is dead; long live the GAN! A Modern GAN Baseline,
             arXiv 2501.05441
 Objective   D minimises -E log s(D(x) - D(G(z))) + gamma / 2 (E |grad D(x)|_2^2 + E |grad D(G(z))|_2^2); s is the
             sigmoid, D(x) a score, high = real, of which only differences count
@@ -8,13 +8,14 @@ Objective   D minimises -E log s(D(x) - D(G(z))) + gamma / 2 (E |grad D(x)|_2^2 
 Remedies    Oscillation, mode collapse. R1 and R2, the two penalties, pull D flat at the data and at the samples, as in
             r1.py, and end the circling. Pairing alone does not (python scripts/pathologies/dirac.py). The pairing asks
             of a sample to look more real than its partner, not than a fixed threshold. With the best D, G descends
-            KL(p_g || p_data) - JS of a pair's two orders. For a few missing or bad samples this charges what nsgan.py's
-            loss does. To measure each part: --no-pairing, --no-r1, --no-r2.
+            KL(p_g || p_data) minus the JS of the pairs (x, G(z)) and (G(z), x): it charges a few missing or bad samples
+            as nsgan.py's loss does. To measure each part: --no-pairing, --no-r1, --no-r2.
 Changes     PRESETS, Args.gamma, Args.pairing, Args.r1, Args.r2, gradient_penalty, discriminator_loss, generator_loss,
             train.discriminator, train.generator
 Pitfalls    Pairs, not means: D(x) - E D(G(z)) would be another loss (RaGAN). G's step needs real samples of its own.
             gamma has the data's units squared. d_real and d_fake have no zero: look at their difference, 0 at the end.
-            Deviations: the networks of nsgan.py, constant gamma and beta2; no augmentation; no average of G's weights.
+            Deviations: the networks of nsgan.py; a constant gamma of 1 and beta2; lr 2e-3 or 8e-3, falling to zero; no
+            augmentation; no average of G's weights.
 Expected    python algos/r3gan.py
             success 10 of 10: coverage 8.0 of 8, sharp 0.90; 30 s each on one CPU core
             python algos/r3gan.py --dataset digits

@@ -2,9 +2,9 @@
 
 Paper       Miyato et al. 2018, Spectral Normalization for Generative Adversarial Networks, arXiv 1802.05957
 Objective   D and G minimise the losses of nsgan.py, but D computes with W / sigma(W) for each of its weights W: sigma
-            is the largest singular value, by which W stretches at most. So no layer makes distances larger, and D(x), a
-            logit, high = real, has slope 1 at most. With --loss hinge D minimises E max(0, 1 - D(x)) +
-            E max(0, 1 + D(G(z))), and G minimises -E D(G(z)).
+            is the largest singular value, by which W stretches at most. So no linear layer makes distances larger, and
+            on points D(x), a logit, high = real, has slope 1 at most. With --loss hinge D minimises
+            E max(0, 1 - D(x)) + E max(0, 1 + D(G(z))), and G minimises -E D(G(z)).
 Remedies    Mode collapse, vanishing gradient. D can be neither steep around the samples that it has seen nor sure of
             what is near: it rises evenly from fake to real, and so shows G the way to each mode, as a Wasserstein
             critic does (python scripts/pathologies/vanishing_gradient.py).
@@ -12,8 +12,8 @@ Changes     PRESETS, Args.loss, Discriminator, power_iteration, discriminator_lo
             train.generator
 Pitfalls    PyTorch's spectral_norm makes a step of its power iteration, which finds sigma, at each look at a weight in
             train mode, so that real and fake would meet different weights. Here D is in eval mode but for one look an
-            update. A convolution may stretch by 2: the norm is that of its reshaped weight. With the hinge a slope of 1
-            needs a distance of 2 from -1 to 1: on the ring (modes 1.5 apart) coverage was 3, with 4 D(x) for D(x) 8.
+            update. A convolution may stretch by 2 or more: sigma is that of its reshaped weight. The hinge asks D to
+            rise from -1 to 1, a distance of 2 at slope 1: on the ring, with modes 1.5 apart, coverage was 3 (one seed).
             Deviations: the loss and one or two updates of D to one of G (official: hinge, 5), lr 2e-3 or 8e-3 to zero.
 Expected    python algos/sngan.py
             success 10 of 10: coverage 8.0 of 8, sharp 0.92; 28 s each on one CPU core
@@ -165,7 +165,7 @@ class Discriminator(nn.Module):
 def power_iteration(D: nn.Module) -> None:
     """One step for each weight W of D: u becomes W v, then v becomes W' u, both of length 1. D is left in eval mode."""
     D.train()
-    for layer in D.net:
+    for layer in D.modules():
         getattr(layer, "weight", None)  # the look that moves u and v
     D.eval()
 

@@ -3,12 +3,12 @@
 Paper       Metz et al. 2017, Unrolled Generative Adversarial Networks, section 2, arXiv 1611.02163
 Objective   D minimises -E log s(D(x)) - E log(1 - s(D(G(z)))); s is the sigmoid, D(x) a logit, high = real
             G minimises E log s(D_K(x)) + E log(1 - s(D_K(G(z)))), D_K = D after K more updates on these samples
-Remedies    Mode collapse, oscillation. If G moves all samples to one mode, D answers within these K updates, and that
-            answer is part of G's gradient (python scripts/pathologies/oscillation.py).
+Remedies    Mode collapse, oscillation. If all samples go to one mode, D answers within K updates, and G foresees it
+            (python scripts/pathologies/oscillation.py). But K = 0 kept as many modes (results/unrolled-k, five seeds).
 Changes     PRESETS, Args.unroll_steps, unroll, generator_loss, train.generator
 Pitfalls    Training a copy of D for K steps is not unrolling: for f = xy (G plays x, D plays y, step size eta) it gives
             the slope y + K eta x; the true one, through all K steps, is y + 2 K eta x. G's loss is the saturating one.
-            Deviations (official notebook): ReLU (tanh), z of 2 dimensions (256), batch 128 (512), lr 5e-4 or 1e-3 to
+            Deviations (official notebook): ReLU (tanh), z of 2 dimensions (256), batch 128 (512), lr 5e-4 or 2e-3 to
             zero (D 1e-4, G 1e-3), Adam's root of v + eps^2, few updates (25,000): 2,800 are sharper (results/longer).
 Expected    python algos/unrolled.py
             success 0 of 10: coverage 8.0 of 8, sharp 0.32; 26 s each on one CPU core
@@ -154,7 +154,7 @@ class Discriminator(nn.Module):
 def unroll(D: nn.Module, d_opt: torch.optim.Adam, real: Tensor, fake: Tensor, steps: int, mean=lambda grad: grad):
     """D's weights {name: weight} after `steps` more updates by its Adam on this batch, functions of fake: section 2.2.
 
-    D and d_opt stay as they are. The root is of v + eps^2, as v's has no finite slope at 0. mean: over the processes.
+    D and d_opt, plain Adam, stay as they are. Roots are of v + eps^2: v's has no slope at 0. mean: over the processes.
     """
     if not d_opt.state:
         raise ValueError("unroll goes on from the averages of D's Adam: make a first step with it before")

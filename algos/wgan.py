@@ -13,8 +13,8 @@ Changes     PRESETS, Args.clip, clip_weights, discriminator_loss, generator_loss
 Pitfalls    Clip after every step of D, biases too: the official code clips before it, and its weights exceed c in G's
             step. -d_loss falls as G learns, but its scale depends on c, depth and width: compare it within a run only.
             Clipping does not stop circling about an equilibrium (python scripts/pathologies/dirac.py).
-            Deviations: c 0.1 and lr 2e-3, falling to zero; the paper has 0.01 and 5e-5, for images and long
-            runs; --steps 5400 is sharper on the ring (results/longer). The official code has bursts of 100 D updates.
+            Deviations: c 0.1 (the paper: 0.01); lr 2e-3, falling to zero (5e-5); one update of D to one of G, on the
+            ring five (five). The official code has bursts of 100. --steps 5400 is sharper on the ring (results/longer).
 Expected    python algos/wgan.py
             success 3 of 10: coverage 8.0 of 8, sharp 0.42; 29 s each on one CPU core
             python algos/wgan.py --dataset digits
@@ -179,7 +179,7 @@ def train(args: Args, data=None) -> dict:
     G = run.prepare(Generator(args.z_dim, data.shape, args.width))
     D = run.prepare(Discriminator(data.shape, args.width))
     lr = torch.tensor(args.lr, device=run.device)  # a tensor, for a CUDA graph to see it fall
-    rmsprop = {"lr": lr, "capturable": run.device.type == "cuda"}
+    rmsprop = {"lr": lr, "capturable": run.device.type == "cuda"}  # algorithm 1: no momentum; a CPU refuses capturable
     g_opt = torch.optim.RMSprop(G.parameters(), **rmsprop)
     d_opt = torch.optim.RMSprop(D.parameters(), **rmsprop)
     clip_weights(D, args.clip)

@@ -57,7 +57,7 @@ def test_energy_distance_on_a_line_is_twice_the_squared_distance_of_the_distribu
 def test_published_critic_sees_no_difference_where_the_corrected_one_does():
     """G at the one point with h = 0, the data at -1 and 1: the published f is 0 everywhere, whatever the data are.
 
-    So D has no reason to change, and learns nothing. The corrected objective is 2 E|x| - E|x - x'| = 2 - 1.
+    So the scale of h has no slope. The corrected objective is 2 E|x| - E|x - x'| = 2 - 1.
     """
     x, x2 = (t.flatten()[:, None] for t in torch.meshgrid(*[torch.tensor([-1.0, 1.0]).double()] * 2, indexing="ij"))
     g = torch.zeros_like(x)

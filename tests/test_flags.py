@@ -206,9 +206,10 @@ def test_code_dim_reaches_the_auto_encoder():
 
 
 def test_weights_of_maximum_likelihood_and_their_effective_share():
-    """ess: 1 where all samples weigh the same, 1 / batch where one has it all."""
+    """ess: 1 where all samples weigh the same, even if exp(logit) is 0 in float32; 1 / batch where one has it all."""
     local = inside(ALGOS["mlegan"], width=8)
-    for outputs, expected in [(torch.full((128,), -2.0), 1.0), (torch.tensor([3.0] + [-50.0] * 127), 1 / 128)]:
+    same = [(torch.full((128,), logit), 1.0) for logit in (-2.0, -60.0, -200.0)]
+    for outputs, expected in [*same, (torch.tensor([3.0] + [-50.0] * 127), 1 / 128)]:
         local["D"].forward = lambda x, outputs=outputs: outputs + 0 * x.sum(1)
         assert local["g_step"]()["ess"].item() == pytest.approx(expected, rel=1e-4)
 

@@ -143,11 +143,14 @@ def test_discriminator_of_points_has_slope_one_at_most():
 
 
 def test_a_convolution_can_stretch_by_two():
-    """The norm is of its reshaped weight; 4x4 kernels at stride 2 overlap so that it may be 2 (4/2, in each patch)."""
-    layer = nn.Conv2d(1, 1, 4, 2, 1, bias=False)
-    nn.init.constant_(layer.weight, 0.3)
+    """The norm is of its reshaped weight; 4x4 kernels at stride 2 overlap so that it may be 2 (4/2, in each patch).
+
+    The layer is within another: a D with blocks has its norms moved, too.
+    """
+    layer = sngan.spectral_norm(nn.Conv2d(1, 1, 4, 2, 1, bias=False))
+    nn.init.constant_(layer.parametrizations.weight.original, 0.3)  # far from what its vectors are of
     D = nn.Module()
-    D.net = nn.Sequential(sngan.spectral_norm(layer))
+    D.net = nn.Sequential(nn.Sequential(layer))
     sngan.power_iteration(D)
     torch.testing.assert_close(layer.weight.norm().item(), 1.0)
     x = torch.ones(1, 1, 256, 256)

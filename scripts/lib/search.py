@@ -10,13 +10,13 @@ best       points: the lowest w1, the exact Wasserstein distance. Images: the lo
 chosen     for PRESETS, among the settings with the file's own weight (r1.py's gamma 1) where --dataset does not decide
            it. Points: the best three run on two more seeds, and the lowest mean of the three seeds is chosen, as one
            lucky run is no reason (written down after seed 101 of the ring, before the two more). Digits: the best.
-updates    those of the search. Points: where one of the three seeds missed the goal the chosen setting runs with twice
-           as many, and has these in PRESETS if their mean is lower. (At first they were to have them in any case. But
-           then five seeds of the tables lost modes of the ring with mlegan.py that its search had kept, so that this
-           was measured, too. On the ring twice the updates were worse for all eight files, and most lost modes;
-           on the grid they were better for six of sixteen.)
-           wgan_gp.py keeps 8e-3 and 5,000 updates on the ring, as the README's first command may take ten seconds: so
-           soon 2e-3, the best after 7,800 updates, is far from sharp (0.04 to 0.42 on the seeds 104 to 107).
+updates    those of the search; on digits about a fifth more, for half a minute. Points: where one of the three seeds
+           missed the goal the chosen setting runs with twice as many, and has these in PRESETS if their mean is lower.
+           (At first they were to have them in any case. But then five seeds of the tables lost modes of the ring with
+           mlegan.py that its search had kept, so that this was measured, too. On the ring twice the updates were worse
+           for all eight files, and most lost modes; on the grid they were better for six of sixteen.)
+           wgan_gp.py keeps 8e-3 and 5,000 updates on the ring, so that the README's first command is short: after
+           5,000 updates 2e-3, the best after 7,800, is far from sharp (0.04 to 0.42 on the seeds 104 to 107).
 goal       points: all modes covered, and half of the samples sharp. Digits: a fid of at most 2, and no class missing
            (the data themselves, drawn with replacement, have 0.2). How many of the twelve settings reach it says how
            much a file depends on its settings.
@@ -28,7 +28,7 @@ import statistics
 import sys
 
 if __name__ == "__main__":
-    print("this is a library; the command is: python scripts/benchmark.py search-ring", file=sys.stderr)
+    print("this is a library; the command is: python scripts/benchmark.py search", file=sys.stderr)
     raise SystemExit(2)
 
 from scripts.lib.statistics import MODES_OF_POINTS, success

@@ -276,9 +276,9 @@ IMAGES = Suite(
     "all files on digits, MNIST and Fashion-MNIST",
     "All files with their defaults for images, for the same seconds of one core: about half a minute on digits (8x8), "
     "about four on MNIST and on Fashion-MNIST (32x32). The networks are the same DCGAN of 32 channels (`began.py` and "
-    "`dual_d_selu.py` have their paper's). The learning rate, beta1 and the weight are the best of the same twelve "
-    "settings on digits, [the search](../search/table.md); nothing was chosen on MNIST or Fashion-MNIST. FID and KID "
-    "are of a small classifier's features, not of Inception's: compare them with each other only.",
+    "`dual_d_selu.py` have their paper's). What differs, the learning rate, beta1 and the file's own weight, is "
+    "from [the search](../search/table.md) on digits, see `README.md` here; nothing was chosen on the seeds of this "
+    "table. FID and KID are of a small classifier's features, not of Inception's: compare them with each other only.",
     [Row(algo, algo, {"dataset": "digits"}) for algo in ALGOS]
     + [Row(algo, algo, {"dataset": data}, seeds=1) for data in ("mnist", "fashion_mnist") for algo in ALGOS],
 )
@@ -286,7 +286,7 @@ IMAGES = Suite(
 COLOUR = Suite(
     "four files on the colour images of a folder",
     "The 50,000 training images of CIFAR-10 as JPEGs, in a folder for each class (`--data-root FOLDER`): `nsgan.py` "
-    "and the three files that were best on MNIST, at width 64 and a learning rate of 1e-3, with about the same seconds "
+    "and three of the best files on MNIST, at width 64 and a learning rate of 1e-3, with about the same seconds "
     "of one core. FID and KID are of a small classifier's features, not of Inception's.",
     [
         Row(algo, algo, {"dataset": "folder", "width": "64", "lr": "1e-3", "steps": str(steps)}, seeds=1)

@@ -11,7 +11,7 @@ were covered; more updates made the samples sharper there, and lost modes again.
 coverage: modes that are nearest to at least a tenth of their fair share of 2,500 samples. sharp: the share of samples
 within 3 standard deviations of a mode. js: how far the shares of the modes are from equal; 0 is equal. w1: the mean
 distance that 1,000 samples have to move to become the data.
-One run of each is no measurement: results/packing has ten. The two take about two minutes on one core.
+One run of each is no measurement: results/packing has five. The two take about two minutes on one core.
 """
 
 import sys
