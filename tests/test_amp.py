@@ -81,7 +81,6 @@ def test_small_updates_are_not_rounded_away():
 
 def test_points_stay_in_float32():
     """Near 2 the numbers of bfloat16 are 1/64 apart, and the ring's modes have a standard deviation of 0.02."""
-    assert torch.tensor(2 + 1 / 80).bfloat16() in (2, 2 + 1 / 64)
     local = inside(ALGOS["nsgan"], width=8, amp=True)
     with Products() as seen:
         local["update"]()

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import ALGOS, ROOT, script
+from conftest import ALGOS, HANGS, ROOT, script
 
 from common.args import RunError
 from scripts import benchmark
@@ -156,10 +156,10 @@ def test_a_library_run_as_a_command_names_one(capsys):
         with pytest.raises(SystemExit) as ended:
             runpy.run_path(str(file), run_name="__main__")
         said, errors = capsys.readouterr()
-        assert ended.value.code == 2 and not said and errors.count("\n") == 1, file.name
-        assert "library" in errors and "scripts/" in errors, file.name
+        assert not said and not errors, file.name
+        assert "library" in ended.value.code and "scripts/" in ended.value.code, file.name
     ended = script("scripts/lib/statistics.py")  # beside it, `import statistics` finds itself
-    assert ended.returncode == 2 and ended.stderr.count("\n") == 1
+    assert ended.returncode == 1 and ended.stderr.count("\n") == 1
 
 
 def test_a_change_that_does_not_fit_is_refused():
@@ -445,12 +445,11 @@ def test_an_interrupted_run_goes_on_and_is_no_failure(tiny):
         f"job = benchmark.Job(suites.{row!r}, 41, benchmark.{args!r}); benchmark.run_all([job], 1)"
     )
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    for _ in range(600):
-        if list(job.folders.glob("*/checkpoint.pt")):
-            break
+    while not list(job.folders.glob("*/checkpoint.pt")):
+        assert process.poll() is None
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
-    assert "the same command goes on" in process.communicate(timeout=60)[1]
+    assert "the same command goes on" in process.communicate(timeout=HANGS)[1]
     assert job.folder() is None and not job.failure.exists()
     (folder,) = job.folders.iterdir()
     step = torch.load(folder / "checkpoint.pt", weights_only=True)["step"]

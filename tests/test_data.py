@@ -14,7 +14,6 @@ from PIL import Image, ImageOps
 from common.args import RunError
 from common.data import TORCHVISION, Cloud, Images, Points, digits, fixed_sample, labelled_images, load_data, own_data
 
-REAL = os.environ.get("CLEANGAN_DATA")
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
 
@@ -322,17 +321,7 @@ def test_celeba_is_the_centred_square_of_its_folder_of_images(tmp_path, monkeypa
     assert data.shape == (3, 64, 64) and pixels_are(data.images[0, :, 1:-1], GREEN)
 
 
-@pytest.mark.parametrize(
-    "name, kind, folder",
-    [
-        ("mnist", "MNIST", "MNIST/raw"),
-        ("fashion_mnist", "FashionMNIST", "FashionMNIST/raw"),
-        ("stacked_mnist", "MNIST", "MNIST/raw"),
-        ("cifar10", "CIFAR10", "cifar-10-batches-py"),
-        ("cifar100", "CIFAR100", "cifar-100-python"),
-        ("celeba", "CelebA", "celeba"),
-    ],
-)
+@pytest.mark.parametrize("name, kind, folder", [(name, *where) for name, where in TORCHVISION.items()])
 def test_missing_files_without_a_network_give_what_to_do(tmp_path, monkeypatch, name, kind, folder):
     def offline(*args, **kwargs):
         raise RuntimeError("Error downloading x:\nname or service not known")
@@ -366,17 +355,6 @@ def test_an_unknown_name_is_refused_with_the_known_ones():
         load_data("mnits")
     for name in ("mnits", "ring", "grid", *TORCHVISION, "folder"):
         assert name in str(end.value)
-
-
-@pytest.mark.skipif(not REAL, reason="CLEANGAN_DATA names no folder of real data sets")
-@pytest.mark.parametrize(
-    "name, channels, mean", [("mnist", 1, 0.1307), ("fashion_mnist", 1, 0.2860), ("stacked_mnist", 3, 0.1307)]
-)
-def test_the_real_sets_have_their_known_size_and_mean(name, channels, mean):
-    data = load_data(name, REAL)
-    assert data.images.shape == (60_000, 1, 32, 32) and data.sample(2).shape == (2, channels, 32, 32)
-    padded = data.images.sum(dtype=torch.int64).item() / data.images.numel() / 255
-    assert padded == pytest.approx(mean * (28 / 32) ** 2, abs=1e-4)
 
 
 # --- a folder of images

@@ -8,15 +8,15 @@ from urllib.error import URLError
 
 import pytest
 import torch
-from conftest import ALGOS, load_script
+from conftest import ALGOS
 from PIL import Image
 from torch import nn
 
 from common.args import RunError
 from common.data import Images
+from scripts import evaluate
 from scripts.lib import image_metrics as metrics
 
-evaluate = load_script("evaluate")
 CPU = torch.device("cpu")
 CLASSIFIERS = {}  # the files of classifiers that a test has trained
 

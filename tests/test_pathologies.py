@@ -12,7 +12,7 @@ import re
 
 import pytest
 import torch
-from conftest import ALGOS, FILES, ROOT, script
+from conftest import FILES, ROOT, script
 from PIL import Image
 from scipy import integrate, stats
 
@@ -580,17 +580,6 @@ def test_a_packed_discriminator_learns_it():
 # exact-losses (that each loss descends its divergence: test_losses.py)
 
 
-def test_every_file_with_a_loss_has_a_row():
-    rows, without = {re.split(r"\W", row.file)[0] for row in exact_losses.EXACT}, exact_losses.WITHOUT
-    missing = sorted(ALGOS.keys() - without - rows)
-    assert not missing, (
-        f"no row in EXACT of scripts/pathologies/exact_losses.py for {', '.join(missing)}. Add one: "
-        f'Exact("{missing[0]}", <name of the divergence>, <function of p and q>, <D\'s best outputs for p and q>). '
-        "If G's loss descends no divergence, add the file to WITHOUT there, and its reason to the docstring."
-    )
-    assert not rows & without and rows | without == ALGOS.keys()
-
-
 def test_charges_add_up_to_the_divergence():
     """sum p phi(q / p) with the phi that is integrated from the loss itself, by the divergence in closed form."""
     for row in exact_losses.EXACT:
@@ -655,13 +644,6 @@ def test_command_makes_the_committed_numbers_again_from_any_folder(tmp_path):
     done = script(ROOT / "scripts" / "pathologies" / "divergences.py", "--out", out, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert_is_the_committed_page("divergences", out, done.stdout)
-
-
-def test_library_says_which_command_to_use():
-    done = script("scripts/lib/stage.py")
-    assert done.returncode == 2 and not done.stdout
-    (command,) = re.fullmatch(r".*python (scripts/pathologies/\w+\.py)\n", done.stderr).groups()
-    assert (ROOT / command).exists()
 
 
 def test_table_is_markdown():

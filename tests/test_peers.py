@@ -5,13 +5,13 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
-from conftest import load_script, weights
+from conftest import weights
 from torch import nn
 
 from common.args import RunError
+from scripts import peers
 from scripts.lib import foreign, timing
 
-peers = load_script("peers")
 speed = sys.modules["scripts.speed"]
 
 SCRIPT = """
@@ -146,7 +146,7 @@ def test_measures_and_writes_the_page(case, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(peers, "CASES", [case, wgan])
     cost = {"theirs": 8e-3, "ours": 4e-3, "amp": 2e-3, "one pass": 5e-3, "one pass, amp": 1e-3}
     really = foreign.run(case.script, tmp_path, "scripts.peers:timed", asdict(case), "cpu")
-    assert really.keys() == cost.keys() and all(0 < seconds < 1 for seconds in really.values())
+    assert really.keys() == cost.keys() and min(really.values()) > 0
     monkeypatch.setattr(
         foreign, "run", lambda script, *_: dict([*cost.items()][: 3 if "999" in script.flags else None])
     )

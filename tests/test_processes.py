@@ -10,7 +10,7 @@ import time
 
 import pytest
 import torch
-from conftest import ALGOS, ROOT, contents, same
+from conftest import ALGOS, HANGS, KILLED, ROOT, contents, same
 
 from common.args import parse
 
@@ -104,7 +104,7 @@ def launch_and_wait(code, out, *words, count=2):
     """What `count` processes say that run this code with these words."""
     (out / "code.py").write_text(code.format(root=ROOT))
     words = [*([sys.executable] if count == 1 else LAUNCH), out / "code.py", out, *words]
-    ended = subprocess.run([*map(str, words)], cwd=ROOT, capture_output=True, text=True, timeout=1800)
+    ended = subprocess.run([*map(str, words)], cwd=ROOT, capture_output=True, text=True, timeout=HANGS)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
 
@@ -180,27 +180,6 @@ def test_rows_and_pictures_are_written_once(whole):
     assert len(torch.load(whole / "checkpoint.pt", weights_only=True)["rng"]) == 2
 
 
-KILLED = """
-import os, runpy, signal, sys
-sys.path.insert(0, "{root}")
-from common.processes import RANK
-from common.run import Run
-
-log = Run.log
-
-
-def killed(self, step, numbers, G):
-    if step == 151 and RANK == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
-    log(self, step, numbers, G)
-
-
-Run.log = killed
-sys.argv = ["{root}/algos/nsgan.py", *sys.argv[1:]]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-
-
 def launch(file, *words):
     words = [*LAUNCH, str(file), *map(str, words)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "start_new_session": True}
@@ -208,7 +187,7 @@ def launch(file, *words):
 
 
 def finish(process):
-    said = process.communicate(timeout=1800)[0]  # only so as not to hang for ever
+    said = process.communicate(timeout=HANGS)[0]
     return process.returncode, said
 
 
@@ -229,7 +208,7 @@ def test_sigterm_to_all_ends_them_after_the_same_step(tmp_path):
 
 
 def test_sigkill_to_one_ends_the_others_and_the_run_resumes_exactly(whole, tmp_path):
-    (tmp_path / "killed.py").write_text(KILLED.format(root=ROOT))
+    (tmp_path / "killed.py").write_text(KILLED)
     folder = tmp_path / "nsgan-ring-s1"
     status, said = finish(launch(tmp_path / "killed.py", *WORDS, tmp_path))
     assert status != 0 and not (folder / "result.json").exists() and "Signal 9 (SIGKILL)" in said, said

@@ -122,38 +122,6 @@ def test_forwards_of_d_in_an_update(inside, sigma, forwards):
     assert len(calls) == forwards
 
 
-# Dirac-GAN
-
-
-def jacobian(gamma):
-    """Of (d theta / dt, d psi / dt) at (0, 0), by the losses of r1.py: data at 0, samples at theta, D(x) = psi x."""
-
-    def field(point):
-        theta, psi = point
-        real, fake = torch.zeros(4, 1, requires_grad=True, **DOUBLE), theta.expand(4, 1)
-        d_real, d_fake = psi * real[:, 0], psi * fake[:, 0]
-        d_loss = r1.discriminator_loss(d_real, d_fake) + gamma / 2 * r1.gradient_penalty(real, d_real)
-        (g_slope,) = torch.autograd.grad(r1.generator_loss(d_fake), theta, create_graph=True)
-        (d_slope,) = torch.autograd.grad(d_loss, psi, create_graph=True)
-        return -torch.stack([g_slope, d_slope])
-
-    return torch.autograd.functional.jacobian(field, torch.zeros(2, **DOUBLE))
-
-
-@pytest.mark.parametrize("gamma", [0.0, 0.1, 0.5, 1.0, 3.0])
-def test_eigenvalues_of_dirac_gan(gamma):
-    """Mescheder et al. 2018: -gamma / 2 +- sqrt(gamma^2 / 4 - f'(0)^2), f'(0) = 1/2: inward for every gamma > 0."""
-    root = torch.sqrt(torch.tensor(gamma**2 / 4 - 1 / 4, dtype=torch.complex128))
-    expected = torch.stack([-gamma / 2 - root, -gamma / 2 + root])
-    found = torch.linalg.eigvals(jacobian(gamma))
-    if gamma == 1:  # a double eigenvalue: the fastest way in, without a turn
-        torch.testing.assert_close(found, expected, atol=1e-7, rtol=0)
-    else:
-        order = [sorted(e.tolist(), key=lambda z: (round(z.real, 9), z.imag)) for e in (found, expected)]
-        torch.testing.assert_close(*(torch.tensor(e, dtype=torch.complex128) for e in order))
-    assert (found.real < -1e-9).all() == (gamma > 0)
-
-
 # the penalty as a finite difference
 
 

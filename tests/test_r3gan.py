@@ -10,19 +10,11 @@ import torch.nn.functional as F
 from conftest import weights
 
 from algos import nsgan, r1, r3gan
+from scripts.lib.exact import random_pair
+from scripts.lib.stage import kl
 
 DOUBLE = {"dtype": torch.float64}
 SWITCHES = list(itertools.product([False, True], repeat=3))  # pairing, r1, r2
-
-
-def kl(p, q):
-    return (p * (p / q).log()).sum()
-
-
-def random_pair(seed):
-    """Two categorical distributions: p, and the logits of q, which require a gradient."""
-    p, theta = torch.randn(2, 2 + seed, generator=torch.Generator().manual_seed(seed), **DOUBLE)
-    return torch.softmax(p, 0), theta.requires_grad_()
 
 
 def expectation(loss, d, p, q):
@@ -77,18 +69,6 @@ def test_the_best_d_is_the_log_density_ratio():
         assert torch.autograd.grad(value, d)[0].abs().max() < 1e-12
         pq = torch.outer(p, q)
         torch.testing.assert_close(value.detach(), math.log(2) - kl(pq, (pq + pq.T) / 2))  # by symmetry this is JS
-
-
-def test_what_g_descends():
-    """With D at its best and held there: KL(q, p) - JS(p q, q p). It is KL((p q + q p) / 2, p p), so never negative."""
-    for seed in range(10):
-        p, theta = random_pair(seed)
-        q = torch.softmax(theta, 0)
-        value = expectation(r3gan.generator_loss, (p / q).log().detach(), p, q)
-        pq = torch.outer(p, q)
-        divergence = kl(q, p) - kl(pq, (pq + pq.T) / 2)
-        torch.testing.assert_close(divergence, kl((pq + pq.T) / 2, torch.outer(p, p)))
-        torch.testing.assert_close(*(torch.autograd.grad(v, theta, retain_graph=True)[0] for v in (value, divergence)))
 
 
 def test_pairing_charges_for_few_wrong_samples_what_nsgan_does():

@@ -5,12 +5,11 @@ import time
 
 import torch
 import torch.nn.functional as F
-from conftest import ROOT, load_script
+from conftest import ROOT
 from torch import nn
 
+from scripts import race
 from scripts.lib import foreign
-
-race = load_script("race")
 
 
 def test_stretched_images_come_back_as_they_were():

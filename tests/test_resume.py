@@ -12,7 +12,7 @@ import time
 
 import pytest
 import torch
-from conftest import ALGOS, ROOT, break_at, contents, same, script
+from conftest import ALGOS, KILLED, ROOT, break_at, contents, same, script
 from filelock import FileLock, Timeout
 from PIL import Image
 
@@ -67,26 +67,6 @@ def test_run_from_before_an_option_existed_is_resumed(tmp_path, monkeypatch):
     assert [folder.name for folder in tmp_path.iterdir()] == ["nsgan-ring-s1"]
 
 
-KILLED = """
-import os, runpy, signal, sys
-sys.path.insert(0, "{root}")
-from common.run import Run
-
-log = Run.log
-
-
-def killed(self, step, numbers, G):
-    if step == 151:
-        os.kill(os.getpid(), signal.SIGKILL)
-    log(self, step, numbers, G)
-
-
-Run.log = killed
-sys.argv[0] = "{root}/algos/nsgan.py"
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-
-
 def test_kill_9_and_resume_on_the_real_script(tmp_path, capfd):
     """In the middle of a run, while no Python code can clean up."""
     words = "--steps 200 --checkpoint-every 60 --log-every 50 --device cpu".split()
@@ -96,7 +76,7 @@ def test_kill_9_and_resume_on_the_real_script(tmp_path, capfd):
 
     train("whole")
     broken = tmp_path / "broken" / "nsgan-ring-s1"
-    ended = script("-c", KILLED.format(root=ROOT), *words, "--out", tmp_path / "broken")
+    ended = script("-c", KILLED, *words, "--out", tmp_path / "broken")
     assert ended.returncode == -signal.SIGKILL and not (broken / "result.json").exists(), ended.stderr
     assert (broken / "samples" / "000150.png").exists() and (broken / ".lock").exists()
     with open(broken / "metrics.jsonl", "a") as file:

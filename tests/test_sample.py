@@ -5,15 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ALGOS, load_script, script
+from conftest import ALGOS, script
 from PIL import Image
 
 from common.args import RunError
 from common.draw import as_bytes
+from scripts import sample
 from scripts.lib.command import command
 from scripts.lib.trained import Trained
-
-sample = load_script("sample")
 
 
 @pytest.fixture(scope="module")

@@ -6,16 +6,16 @@ from unittest import mock
 
 import pytest
 import torch
-from conftest import ALGOS, ROOT, discriminators, load_script, weights
+from conftest import ALGOS, ROOT, discriminators, weights
 
 from common.args import RunError
 from common.data import load_data
+from scripts import jax_scan, peers, race, speed
 from scripts.lib import timing
 from scripts.lib.inside import inside
 from scripts.lib.loader import Loader
 from scripts.lib.variants import module_with
 
-speed = load_script("speed")
 CPU = torch.device("cpu")
 
 
@@ -271,7 +271,7 @@ def test_every_target_has_a_command_and_every_command_is_one():
 
 def test_pages_are_of_the_committed_rows():
     pages = {"updates": speed.updates_page, "ablation": speed.ablation_page, "result": speed.result_page}
-    pages |= {"peers": load_script("peers").page, "race": load_script("race").page, "jax": load_script("jax_scan").page}
+    pages |= {"peers": peers.page, "race": race.page, "jax": jax_scan.page}
     for path in (ROOT / "results" / "speed").glob("*/*.csv"):
         lines = pages[path.stem](timing.read_rows(path))
         assert "\n".join(lines).strip() in path.with_suffix(".md").read_text(), path
@@ -279,7 +279,7 @@ def test_pages_are_of_the_committed_rows():
 
 def test_jax_is_compared_only_if_it_computes_the_same():
     """Losses and gradients of one batch, those of the penalty too; a wrong weight of it is noticed."""
-    jax, scan = pytest.importorskip("jax"), load_script("jax_scan")
+    jax, scan = pytest.importorskip("jax"), jax_scan
     for algo in ("nsgan", "wgan_gp"):
         scan.must_agree(jax, algo, inside(ALGOS[algo], dataset="grid"))
     honest = scan.losses_of

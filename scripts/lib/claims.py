@@ -6,12 +6,10 @@ and those about the others are another: within a family p is corrected for their
 and so is no prediction.
 """
 
-import sys
 from dataclasses import dataclass
 
 if __name__ == "__main__":
-    print("this is a library; the command that judges the claims is: python scripts/report.py", file=sys.stderr)
-    raise SystemExit(2)
+    raise SystemExit("this is a library; the command that judges the claims is: python scripts/report.py")
 
 from scripts.lib.headers import ALGOS
 from scripts.lib.suites import EXACT, pair_label, parts_label

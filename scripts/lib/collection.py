@@ -2,13 +2,11 @@
 
 import difflib
 import re
-import sys
 from functools import cache
 from pathlib import Path
 
 if __name__ == "__main__":
-    print("this is a library; the command that uses it is: python scripts/page.py", file=sys.stderr)
-    raise SystemExit(2)
+    raise SystemExit("this is a library; the command that uses it is: python scripts/page.py")
 
 import torch
 from markdown_it import MarkdownIt

@@ -1,13 +1,11 @@
 """How every command of scripts/ begins and ends."""
 
-import sys
 from collections.abc import Callable
 
 import tyro
 
 if __name__ == "__main__":
-    print("this is a library of the commands in scripts/", file=sys.stderr)
-    raise SystemExit(2)
+    raise SystemExit("this is a library of the commands in scripts/")
 
 from common.args import one_line
 

@@ -5,13 +5,11 @@ p is p_data and q is p_g: probabilities of K cells, [K].
 
 import importlib
 import math
-import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
 if __name__ == "__main__":
-    print("this is a library; a command that uses it is: python scripts/pathologies/exact_losses.py", file=sys.stderr)
-    raise SystemExit(2)
+    raise SystemExit("this is a library; a command that uses it is: python scripts/pathologies/exact_losses.py")
 
 import numpy
 import torch

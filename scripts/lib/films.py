@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 if __name__ == "__main__":
-    print("this is a library; the command that uses it is: python scripts/page.py", file=sys.stderr)
-    raise SystemExit(2)
+    raise SystemExit("this is a library; the command that uses it is: python scripts/page.py")
 
 import numpy as np
 import torch

@@ -19,8 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 if __name__ == "__main__":
-    print("this is a library; a command that uses it is: python scripts/peers.py ../peers", file=sys.stderr)
-    raise SystemExit(2)
+    raise SystemExit("this is a library; a command that uses it is: python scripts/peers.py ../peers")
 
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook

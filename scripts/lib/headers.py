@@ -8,13 +8,11 @@ A file that is added to algos/ is in every list that is made from here.
 
 import ast
 import re
-import sys
 from functools import cache
 from pathlib import Path
 
 if __name__ == "__main__":
-    print("this is a library; the command that quotes the headers is: python scripts/report.py", file=sys.stderr)
-    raise SystemExit(2)
+    raise SystemExit("this is a library; the command that quotes the headers is: python scripts/report.py")
 
 ROOT = Path(__file__).resolve().parents[2]
 ENTRIES = ("Paper", "Objective", "Remedies", "Changes", "Pitfalls", "Expected")

@@ -20,8 +20,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 if __name__ == "__main__":
-    print("this is a library; the command is: python scripts/evaluate.py RUN", file=sys.stderr)
-    raise SystemExit(2)
+    raise SystemExit("this is a library; the command is: python scripts/evaluate.py RUN")
 
 from common import data as data_sets
 from common.args import RunError

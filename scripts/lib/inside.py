@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from unittest import mock
 
 if __name__ == "__main__":
-    print("this is a library; the command that uses it is: python scripts/speed.py updates", file=sys.stderr)
-    raise SystemExit(2)
+    raise SystemExit("this is a library; the command that uses it is: python scripts/speed.py updates")
 
 import torch
 

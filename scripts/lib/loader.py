@@ -1,15 +1,13 @@
 """Batches as most implementations draw them: from a DataLoader. scripts/speed.py measures what that costs."""
 
 import itertools
-import sys
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 if __name__ == "__main__":
-    print("this is a library; the command that measures its cost is: python scripts/speed.py ablation", file=sys.stderr)
-    raise SystemExit(2)
+    raise SystemExit("this is a library; the command that measures its cost is: python scripts/speed.py ablation")
 
 from common.args import RunError
 from common.data import Images

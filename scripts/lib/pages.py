@@ -3,12 +3,10 @@
 import base64
 import math
 import re
-import sys
 from pathlib import Path
 
 if __name__ == "__main__":
-    print("this is a library; the command that uses it is: python scripts/page.py", file=sys.stderr)
-    raise SystemExit(2)
+    raise SystemExit("this is a library; the command that uses it is: python scripts/page.py")
 
 import jinja2
 from matplotlib.ticker import MaxNLocator

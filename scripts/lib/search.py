@@ -25,11 +25,9 @@ goal       points: all modes covered, and half of the samples sharp. Digits: a f
 import itertools
 import math
 import statistics
-import sys
 
 if __name__ == "__main__":
-    print("this is a library; the command is: python scripts/benchmark.py search", file=sys.stderr)
-    raise SystemExit(2)
+    raise SystemExit("this is a library; the command is: python scripts/benchmark.py search")
 
 from scripts.lib.statistics import MODES_OF_POINTS, success
 from scripts.lib.tables import table

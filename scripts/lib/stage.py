@@ -6,14 +6,12 @@ vanishing-gradient, collapse-to-a-point, the dots of packing, packing-figure and
 """
 
 import math
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 if __name__ == "__main__":
-    print("this is a library; a command that uses it is: python scripts/pathologies/dirac.py", file=sys.stderr)
-    raise SystemExit(2)
+    raise SystemExit("this is a library; a command that uses it is: python scripts/pathologies/dirac.py")
 
 import matplotlib
 import torch

@@ -1,10 +1,7 @@
 """Of many runs, rows of runs.csv: which of them succeed, intervals, and what two samples of runs say of each other."""
 
-import sys
-
 if __name__ == "__main__":
-    print("this is a library; the commands are: python scripts/benchmark.py and scripts/report.py", file=sys.stderr)
-    raise SystemExit(2)
+    raise SystemExit("this is a library; the commands are: python scripts/benchmark.py and scripts/report.py")
 
 import math
 import statistics

@@ -8,14 +8,12 @@ import itertools
 import json
 import re
 import shlex
-import sys
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
 if __name__ == "__main__":
-    print("this is a library; the command that runs the suites is: python scripts/benchmark.py", file=sys.stderr)
-    raise SystemExit(2)
+    raise SystemExit("this is a library; the command that runs the suites is: python scripts/benchmark.py")
 
 from common.args import parse
 from scripts.lib import search

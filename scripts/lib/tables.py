@@ -1,12 +1,10 @@
 """Tables: CSV as the scripts keep them, Markdown as they print them."""
 
 import csv
-import sys
 from pathlib import Path
 
 if __name__ == "__main__":
-    print("this is a library; the command that writes the tables is: python scripts/benchmark.py", file=sys.stderr)
-    raise SystemExit(2)
+    raise SystemExit("this is a library; the command that writes the tables is: python scripts/benchmark.py")
 
 CPUS = ("x86_64", "AMD64", "aarch64", "arm64")  # what environment() calls a device that is no GPU
 

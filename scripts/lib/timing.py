@@ -4,15 +4,13 @@ import csv
 import platform
 import re
 import statistics
-import sys
 import time
 from collections.abc import Callable, Generator
 from functools import cache
 from pathlib import Path
 
 if __name__ == "__main__":
-    print("this is a library; a command that measures is: python scripts/speed.py updates", file=sys.stderr)
-    raise SystemExit(2)
+    raise SystemExit("this is a library; a command that measures is: python scripts/speed.py updates")
 
 import torch
 

@@ -8,7 +8,6 @@ run.G is the generator itself, an nn.Module in eval mode, and run.latents(n, see
 
 import hashlib
 import importlib
-import sys
 from pathlib import Path
 
 import torch
@@ -16,8 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 if __name__ == "__main__":
-    print("this is a library; the command is: python scripts/sample.py RUN", file=sys.stderr)
-    raise SystemExit(2)
+    raise SystemExit("this is a library; the command is: python scripts/sample.py RUN")
 
 from common.args import RunError
 from common.device import pick_device

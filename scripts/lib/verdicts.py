@@ -1,12 +1,10 @@
 """results/CLAIMS.md: the claims of scripts/lib/claims.py, judged by the rules of scripts/lib/statistics.py."""
 
-import sys
 from dataclasses import dataclass
 from functools import cache
 
 if __name__ == "__main__":
-    print("this is a library; the command that judges the claims is: python scripts/report.py", file=sys.stderr)
-    raise SystemExit(2)
+    raise SystemExit("this is a library; the command that judges the claims is: python scripts/report.py")
 
 from scipy.stats import false_discovery_control
 
