@@ -313,7 +313,7 @@ def collect(suite: Suite, jobs: list[Job], before: list[dict]) -> list[dict]:
 
 
 def page(name: str, suite: Suite, rows: list[dict]) -> str:
-    """table.md, from the rows of runs.csv alone."""
+    """table.md, from the rows of runs.csv and the names of the pictures that are there."""
     if name == "search":
         how = search.__doc__.split("\n\n", 1)[1].strip()
         about = f"Made by `python scripts/benchmark.py search`. {suite.about}"
@@ -354,6 +354,13 @@ def page(name: str, suite: Suite, rows: list[dict]) -> str:
         steps = sorted({int(row["steps"]) for row in here if row["steps"]})
         lines += [f"## {dataset}", "", *table(head, cells), f"Updates of G: {', '.join(f'{n:,}' for n in steps)}."]
         lines += [""]
+        for picture, what in {
+            f"samples-{dataset}.png": "samples of the first seed of each row",
+            "samples.png": "samples of the first seed of each row",
+            f"curves-{dataset}.png": "modes covered and sharp samples over the updates, mean and interval",
+        }.items():
+            if (ROOT / "results" / name / picture).exists():
+                lines += [f"![{what}]({picture})", ""]
     return "\n".join(lines)
 
 
@@ -489,7 +496,6 @@ def write(name: str, jobs: list[Job], folder: Path) -> None:
         writer = csv.DictWriter(file, columns, lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
         writer.writerows({column: rounded(value) for column, value in row.items()} for row in rows)
-    (folder / "table.md").write_text(page(name, suite, read(name, folder)))
     here = {job.key: path for job in jobs if (path := job.folder())}
     configs = [read_json(path / "config.json") for path in here.values()]
     ended = {key: row for key, row in runs_of(rows).items() if row["status"] == "finished"}
@@ -506,6 +512,7 @@ def write(name: str, jobs: list[Job], folder: Path) -> None:
             print(f"{name}: the pictures of {dataset} stay, for some runs are rows of runs.csv only, without a folder")
     if name == "quick":
         draw_profiles([row for row in read(name, folder) if row["dataset"] in MODES_OF_POINTS], folder / "profiles.png")
+    (folder / "table.md").write_text(page(name, suite, read(name, folder)))
     print((folder / "table.md").read_text())
 
 

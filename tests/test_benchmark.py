@@ -498,9 +498,9 @@ COMMITTED = [name for name in suites.SUITES if suites.read(name)]
 
 
 @pytest.mark.parametrize("name", COMMITTED)
-def test_committed_table_is_that_of_the_committed_runs(name):
+def test_committed_runs_have_todays_settings_and_each_seed_once(name):
+    """That the tables are those of the runs: tests/test_report.py."""
     rows = suites.read(name)
-    assert (ROOT / "results" / name / "table.md").read_text() == benchmark.page(name, suites.SUITES[name], rows)
     for command in {row["command"] for row in rows if row["command"]}:
         keys = {row["settings"] for row in rows if row["command"] == command}
         assert keys == {suites.settings_key(command)}, f"{command} has other defaults now"
