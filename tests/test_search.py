@@ -119,3 +119,10 @@ def test_presets_are_what_the_search_chose(name, dataset):
     assert {n: preset[n] for n in found if n in preset} == {n: v for n, v in found.items() if n in preset}
     if dataset != "digits":  # those have updates for half a minute
         assert preset["steps"] == int(search.runs_of_preset(rows, name, dataset)[0]["steps"])
+
+
+@pytest.mark.parametrize("name", ALGOS)
+def test_the_learning_rate_of_32x32_images_is_the_better_one_on_mnist(name):
+    rows = [row for row in suites.read("search-mnist") if row["command"].startswith(f"algos/{name}.py ")]
+    best = min(rows, key=search.badness)
+    assert len(rows) == 2 and ALGOS[name].PRESETS["images"]["lr"] == float(best["label"].split(" lr ")[1])

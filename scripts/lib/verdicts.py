@@ -146,8 +146,8 @@ def claims_page() -> str:
         "scripts/report.py`; the claims are in [`scripts/lib/claims.py`](../scripts/lib/claims.py), the rules in "
         "[`scripts/lib/statistics.py`](../scripts/lib/statistics.py).",
         "",
-        "- **Outcome.** First *success*: a run covers all modes, and half of its samples or more are sharp (images: "
-        "see there). A blur or a few modes is no success. Other outcomes come second.",
+        "- **Outcome.** First *success*: a run covers all modes, and half of its samples or more are sharp (of images: "
+        "[goals](README.md#how-to-read-the-numbers)). A blur or a few modes is no success. Other outcomes come second.",
         "- **Verdicts.** *equivalent*: the 90 % interval of the difference lies within the margin. Else *better* or "
         "*worse*: q is at most 0.05. Else *undecided*, and n is the number of seeds on each side that would decide if "
         "the same values came again and again. They are symmetric: a paper can lose as easily as win.",
