@@ -11,7 +11,7 @@ Changes     PRESETS, generator_loss
 Pitfalls    Most code called "gan" minimises -E log s(D(G(z))) instead, and so did the code of the paper itself: that is
             nsgan.py. Where D wins, g_loss goes to 0 from below and g_grad to 0: G has stopped learning. A loss of 0
             looks like success, and is the worst there is. On MNIST, at 32x32, D wins at once and G never starts; on
-            digits, at 8x8, it does (results/images/table.md).
+            digits and Fashion-MNIST it does (results/images/table.md).
 Expected    python algos/gan.py
             success 10 of 10: coverage 8.0 of 8, sharp 0.76; 30 s each on one CPU core
             python algos/gan.py --dataset digits
