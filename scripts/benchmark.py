@@ -16,7 +16,6 @@ those rows stay and only what has no row is run. `python scripts/report.py` puts
 headers and results/CLAIMS.md.
 """
 
-import csv
 import json
 import math
 import operator
@@ -62,7 +61,7 @@ from scripts.lib.suites import (
     settings,
     settings_key,
 )
-from scripts.lib.tables import table, where
+from scripts.lib.tables import table, where, write_rows
 from scripts.lib.trained import Trained, fingerprint
 from scripts.lib.variants import file_of, module_of
 
@@ -491,11 +490,8 @@ def write(name: str, jobs: list[Job], folder: Path) -> None:
     elif gone:
         print(f"{name}: {len(gone)} rows of runs.csv leave it, as their settings are no longer those of the suite")
     folder.mkdir(parents=True, exist_ok=True)
-    columns = dict.fromkeys(column for row in rows for column in row if column != "classes")
-    with (folder / "runs.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n", extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows({column: rounded(value) for column, value in row.items()} for row in rows)
+    kept = [{column: rounded(value) for column, value in row.items() if column != "classes"} for row in rows]
+    write_rows(folder / "runs.csv", kept)
     here = {job.key: path for job in jobs if (path := job.folder())}
     configs = [read_json(path / "config.json") for path in here.values()]
     ended = {key: row for key, row in runs_of(rows).items() if row["status"] == "finished"}

@@ -37,7 +37,7 @@ from scripts.lib import foreign
 from scripts.lib.command import command
 from scripts.lib.foreign import Script, lynnho, pytorch_gan
 from scripts.lib.inside import settings_of
-from scripts.lib.tables import short, table
+from scripts.lib.tables import short, table, two_decimals
 from scripts.lib.timing import folder_of, keep, ratio, seconds, stopwatch, write_page
 from scripts.speed import noise, opened
 
@@ -174,7 +174,7 @@ def page(rows: list[dict]) -> list[str]:
         line = [f"`{' '.join([row['script'], row['flags']]).strip()}`", row["revision"], f"`{row['algo']}.py`"]
         line += [row["shape"], *(short(row[f"{name} ms"]) for name in ("theirs", "ours"))]
         ratios = [row[f"{way} ratio"] for way in WAYS]
-        cells.append([*line, *(f"{float(number):.2f}" if number else "-" for number in ratios)])
+        cells.append([*line, *map(two_decimals, ratios)])
     return table(head, cells)
 
 

@@ -28,7 +28,7 @@ from scripts.lib.command import command
 from scripts.lib.headers import ALGOS, INDENT, entries, paper, remedies
 from scripts.lib.statistics import MODES, cell, count, values_of
 from scripts.lib.suites import CONTROLS, EXACT, ROOT, SUITES, settings_key
-from scripts.lib.tables import read_rows, short, table, where
+from scripts.lib.tables import read_rows, short, table, two_decimals, where
 from scripts.lib.verdicts import claims_page, results, rows_of, to_run
 
 IMAGE_SETS = {"digits": "digits", "mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
@@ -209,10 +209,6 @@ def speed_tables() -> list[str]:
         links = [f"[{titles[p.stem]}]({p.parent.name}/{p.name})" for p in pages if p.exists()]
         lines += [f"On {device} ({', '.join(links)}), batches of 64:", "", *table(head, cells)]
     return lines
-
-
-def two_decimals(number: str) -> str:
-    return f"{float(number):.2f}" if number else "-"
 
 
 def peers_tables() -> list[str]:

@@ -42,7 +42,7 @@ from scripts.lib.command import command
 from scripts.lib.headers import ALGOS
 from scripts.lib.inside import inside, settings_of
 from scripts.lib.suites import FIRST_SEED, ROOT
-from scripts.lib.tables import is_number, short, table
+from scripts.lib.tables import is_number, short, table, two_decimals
 from scripts.lib.timing import (
     PROVENANCE,
     device_name,
@@ -370,7 +370,7 @@ def ablation_page(rows: list[dict]) -> list[str]:
     names = [name for name in rows[0] if name not in ("algo", "dataset", "batch_size", *PROVENANCE)]
     cells = [[f"`{row['algo']}.py`", row["dataset"], row["batch_size"]] for row in rows]
     for row, line in zip(rows, cells, strict=True):
-        line += [f"{float(row[name]):.2f}" if row[name] else "-" for name in names]
+        line += [two_decimals(row[name]) for name in names]
     return table(["file", "data", "batch", *names], cells)
 
 

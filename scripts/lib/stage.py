@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from common.data import Points, load_data
 from scripts.lib.command import command
+from scripts.lib.headers import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 ORANGE, BLUE, GREEN, RED, SKY, PINK = "#e69f00", "#0072b2", "#009e73", "#d55e00", "#56b4e9", "#cc79a7"
 PURPLE, GREY = "#6a3d9a", "#777777"  # a loss and its divergence have one colour in all figures
 STYLE = {"font.size": 12, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}

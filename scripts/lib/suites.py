@@ -17,13 +17,12 @@ if __name__ == "__main__":
 
 from common.args import parse
 from scripts.lib import search
-from scripts.lib.headers import ALGOS
+from scripts.lib.headers import ALGOS, ROOT
 from scripts.lib.statistics import LOOKS, MODES_OF_POINTS
 from scripts.lib.tables import read_rows
 from scripts.lib.trained import fingerprint
 from scripts.lib.variants import CHANGES, module_of
 
-ROOT = Path(__file__).resolve().parents[2]
 FIRST_SEED = 41  # seeds from here on: no setting was chosen on them (the searches had 101 to 105)
 GRID = {"dataset": "grid"}
 EXACT, NOISE = CONTROLS = ("exact sampler", "uniform noise")  # labels of rows of runs.csv that no run made

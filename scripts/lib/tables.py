@@ -15,6 +15,14 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def write_rows(path: Path, rows: list[dict]) -> None:
+    """A CSV file of these rows, with all columns that one of them has."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, dict.fromkeys(name for row in rows for name in row), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
 def is_number(cell) -> bool:
     try:
         return cell in ("", "-") or float(cell) is not None
@@ -25,6 +33,10 @@ def is_number(cell) -> bool:
 def short(value: float | str) -> str:
     """Three significant digits, without an exponent."""
     return f"{float(f'{float(value):.3g}'):g}"
+
+
+def two_decimals(number: float | str) -> str:
+    return f"{float(number):.2f}" if number else "-"
 
 
 def table(head: list[str], rows: list[list]) -> list[str]:

@@ -1,6 +1,5 @@
 """What the commands that measure speed share: seconds of updates, tables that grow row by row, pages."""
 
-import csv
 import platform
 import re
 import statistics
@@ -15,7 +14,7 @@ if __name__ == "__main__":
 import torch
 
 from common.device import environment
-from scripts.lib.tables import read_rows
+from scripts.lib.tables import read_rows, write_rows
 
 RESULTS = Path(__file__).resolve().parents[2] / "results" / "speed"
 PROVENANCE = ("torch", "git")  # the last columns of all tables
@@ -89,11 +88,7 @@ def keep(path: Path, rows: list[dict], device: torch.device) -> list[dict]:
         row = row | provenance(device)
         row = {name: f"{value:.4g}" if isinstance(value, float) else str(value) for name, value in row.items()}
         merged[tuple(row.values())[:3]] = row
-    columns = dict.fromkeys(name for row in merged.values() for name in row)
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(merged.values())
+    write_rows(path, [*merged.values()])
     return read_rows(path)
 
 

@@ -16,7 +16,8 @@ from pathlib import Path
 if __name__ == "__main__":
     raise SystemExit("this is a library; the command that runs variants is: python scripts/benchmark.py")
 
-ROOT = Path(__file__).resolve().parents[2]
+from scripts.lib.headers import ROOT
+
 LR = "    lr = torch.tensor(args.lr, device=run.device)"  # the line after the networks
 
 Change = list[tuple[str, str]]
