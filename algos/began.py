@@ -6,8 +6,9 @@ Objective   D encodes and decodes; L(x) = |x - AE(x)|, a mean over x's numbers, 
             E L(x) - k E L(G(z)).
             G minimises E L(G(z)); after each update k += lambda_k (gamma L(x) - L(G(z))), kept in [0, 1]
 Remedies    A discriminator that wins, vanishing gradient. k holds E L(G(z)) at gamma E L(x), so that neither player
-            runs away; an error |x - AE(x)| has no flat end. Not mode collapse: G only has to match a mean error, and a
-            few points can do that. No demonstration shows this.
+            runs away. An error |x - AE(x)| has no flat end, as the loss of gan.py has
+            (python scripts/pathologies/vanishing_gradient.py). Not mode collapse: G only has to match a mean error, and
+            a few points can do that.
 Changes     PRESETS, Args.code_dim, Args.gamma, Args.lambda_k, Generator, Discriminator, balance, discriminator_loss,
             generator_loss, train.networks, train.discriminator, train.generator, train.update, train.loop
 Pitfalls    A mean over a sample's numbers, not a sum: lambda_k is relative to it. No detach on either side of

@@ -9,7 +9,7 @@ Remedies    Oscillation, mode collapse. R1 and R2, the two penalties, pull D fla
             r1.py, and end the circling. Pairing alone does not (python scripts/pathologies/dirac.py). The pairing asks
             of a sample to look more real than its partner, not than a fixed threshold. With the best D, G descends
             KL(p_g || p_data) minus the JS of the pairs (x, G(z)) and (G(z), x): it charges a few missing or bad samples
-            as nsgan.py's loss does. To measure each part: --no-pairing, --no-r1, --no-r2.
+            as nsgan.py's loss does. --no-pairing, --no-r1, --no-r2: each part alone (results/zero-centred).
 Changes     PRESETS, Args.gamma, Args.pairing, Args.r1, Args.r2, gradient_penalty, discriminator_loss, generator_loss,
             train.discriminator, train.generator
 Pitfalls    Pairs, not means: D(x) - E D(G(z)) would be another loss (RaGAN). G's step needs real samples of its own.
