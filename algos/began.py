@@ -32,7 +32,7 @@ import torch.nn as nn
 from torch import Tensor
 
 PRESET: Any = None  # a default that --dataset decides:
-PRESETS = {  # from results/search
+PRESETS = {  # from results/search, the learning rate of images from results/search-mnist
     "ring": dict(steps=5500, d_steps=1, batch_size=128, lr=5e-4, beta1=0.0, beta2=0.999, z_dim=2, width=64,
                  code_dim=1),
     "grid": dict(steps=7400, d_steps=1, batch_size=128, lr=5e-4, beta1=0.0, beta2=0.999, z_dim=2, width=128,

@@ -29,7 +29,7 @@ import tyro
 from torch import Tensor
 
 PRESET: Any = None  # a default that --dataset decides:
-PRESETS = {  # from results/search
+PRESETS = {  # from results/search, the learning rate of images from results/search-mnist
     "ring": dict(steps=3100, d_steps=1, batch_size=256, lr=8e-3, beta1=0.0, beta2=0.9, lambda_=1.0, z_dim=2, width=64),
     "grid": dict(steps=6400, d_steps=1, batch_size=256, lr=8e-3, beta1=0.0, beta2=0.9, lambda_=1.0, z_dim=2, width=128),
     "digits": dict(steps=600, d_steps=1, batch_size=64, lr=2e-3, beta1=0.5, beta2=0.9, lambda_=1.0, z_dim=16, width=32),
@@ -141,7 +141,7 @@ class Discriminator(nn.Module):
             layers = [nn.Linear(*shape, width), nn.ReLU()]
             layers += [nn.Linear(width, width), nn.ReLU()]
             layers += [nn.Linear(width, width), nn.ReLU()]
-            layers += [nn.Linear(width, width, bias=False)]  # [B, width]; a bias cancels in |h - h'|
+            layers += [nn.Linear(width, width, bias=False)]  # [B, width]; a bias cancels in |h - h'|, not in |h|
         else:
             channels, (size, inner), w = shape[0], layers_of(shape), width
             layers = [nn.Conv2d(channels, w, 4, 2, 1), nn.LeakyReLU(0.2)]  # [B, w, 16, 16]

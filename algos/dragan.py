@@ -31,7 +31,7 @@ import tyro
 from torch import Tensor
 
 PRESET: Any = None  # a default that --dataset decides:
-PRESETS = {  # from results/search
+PRESETS = {  # from results/search, the learning rate of images from results/search-mnist
     "ring": dict(steps=6800, d_steps=1, batch_size=128, lr=2e-3, beta1=0.5, beta2=0.999, z_dim=2, width=64,
                  lambda_=1.0, noise_variance=0.01),
     "grid": dict(steps=9200, d_steps=1, batch_size=128, lr=2e-3, beta1=0.0, beta2=0.999, z_dim=2, width=128,

@@ -34,7 +34,7 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import spectral_norm
 
 PRESET: Any = None  # a default that --dataset decides:
-PRESETS = {  # from results/search
+PRESETS = {  # from results/search, the learning rate of images from results/search-mnist
     "ring": dict(steps=3900, d_steps=2, batch_size=128, lr=2e-3, beta1=0.5, beta2=0.9, z_dim=2, width=64),
     "grid": dict(steps=6100, d_steps=2, batch_size=128, lr=8e-3, beta1=0.0, beta2=0.9, z_dim=2, width=128),
     "digits": dict(steps=1800, d_steps=2, batch_size=64, lr=8e-3, beta1=0.0, beta2=0.9, z_dim=16, width=32),

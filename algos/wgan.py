@@ -31,7 +31,7 @@ import torch.nn as nn
 from torch import Tensor
 
 PRESET: Any = None  # a default that --dataset decides:
-PRESETS = {  # from results/search
+PRESETS = {  # from results/search, the learning rate of images from results/search-mnist
     "ring": dict(steps=2700, d_steps=5, batch_size=128, lr=2e-3, z_dim=2, width=64, clip=0.1),
     "grid": dict(steps=23200, d_steps=1, batch_size=128, lr=2e-3, z_dim=2, width=128, clip=0.1),
     "digits": dict(steps=3100, d_steps=1, batch_size=64, lr=2e-3, z_dim=16, width=32, clip=0.1),

@@ -31,7 +31,7 @@ import tyro
 from torch import Tensor
 
 PRESET: Any = None  # a default that --dataset decides:
-PRESETS = {  # from results/search
+PRESETS = {  # from results/search, the learning rate of images from results/search-mnist
     "ring": dict(steps=5000, d_steps=1, batch_size=64, lr=8e-3, beta1=0.0, beta2=0.9, z_dim=2, width=64),
     "grid": dict(steps=23600, d_steps=1, batch_size=64, lr=2e-3, beta1=0.0, beta2=0.9, z_dim=2, width=128),
     "digits": dict(steps=2200, d_steps=1, batch_size=64, lr=8e-3, beta1=0.0, beta2=0.9, z_dim=16, width=32),

@@ -311,8 +311,8 @@ def collect(suite: Suite, jobs: list[Job], before: list[dict]) -> list[dict]:
 # tables -------------------------------------------------------------------------------------------------------------
 
 
-def page(name: str, suite: Suite, rows: list[dict]) -> str:
-    """table.md, from the rows of runs.csv and the names of the pictures that are there."""
+def page(name: str, suite: Suite, rows: list[dict], folder: Path | None = None) -> str:
+    """table.md, from the rows of runs.csv and the pictures that are in the folder, by default the suite's."""
     if name == "search":
         how = search.__doc__.split("\n\n", 1)[1].strip()
         about = f"Made by `python scripts/benchmark.py search`. {suite.about}"
@@ -358,7 +358,7 @@ def page(name: str, suite: Suite, rows: list[dict]) -> str:
             "samples.png": "samples of the first seed of each row",
             f"curves-{dataset}.png": "modes covered and sharp samples over the updates, mean and interval",
         }.items():
-            if (ROOT / "results" / name / picture).exists():
+            if ((folder or ROOT / "results" / name) / picture).exists():
                 lines += [f"![{what}]({picture})", ""]
     return "\n".join(lines)
 
@@ -508,7 +508,7 @@ def write(name: str, jobs: list[Job], folder: Path) -> None:
             print(f"{name}: the pictures of {dataset} stay, for some runs are rows of runs.csv only, without a folder")
     if name == "quick":
         draw_profiles([row for row in read(name, folder) if row["dataset"] in MODES_OF_POINTS], folder / "profiles.png")
-    (folder / "table.md").write_text(page(name, suite, read(name, folder)))
+    (folder / "table.md").write_text(page(name, suite, read(name, folder), folder))
     print((folder / "table.md").read_text())
 
 

@@ -265,11 +265,12 @@ def test_suite_runs_once_and_failures_are_rows(tiny, capsys, monkeypatch):
     assert float(rows[0]["w1"]) == pytest.approx(result["w1"], rel=1e-5)
     assert int(rows[0]["coverage"]) == result["coverage"] <= int(rows[0]["coverage_max"])
     assert [sum(row["label"] == control for row in rows) for control in benchmark.CONTROLS] == [10, 10]
-    assert (results / "table.md").read_text() == benchmark.page("tiny", benchmark.SUITES["tiny"], rows)
+    assert (results / "table.md").read_text() == benchmark.page("tiny", benchmark.SUITES["tiny"], rows, results)
     assert json.loads((results / "environment.json").read_text())["runs"] == 3
     said = capsys.readouterr().out
     for name in ("samples.png", "curves-ring.png"):
         assert (results / name).stat().st_size > 2000 and f"{results / name}\n" in said
+        assert f"]({name})" in (results / "table.md").read_text()
     with monkeypatch.context() as patch:  # seconds above the updates: of the run's own speed
         patch.setattr(benchmark, "save", lambda figure, path: shown.append(figure))
         shown = []

@@ -273,9 +273,10 @@ IMAGES = Suite(
     "all files on digits, MNIST and Fashion-MNIST",
     "All files with their defaults for images, for the same seconds of one core: about half a minute on digits (8x8), "
     "about four on MNIST and on Fashion-MNIST (32x32). The networks are the same DCGAN of 32 channels (`began.py` and "
-    "`dual_d_selu.py` have their paper's). What differs, the learning rate, beta1 and the file's own weight, is "
-    "from [the search](../search/table.md) on digits, see `README.md` here; nothing was chosen on the seeds of this "
-    "table. FID and KID are of a small classifier's features, not of Inception's: compare them with each other only.",
+    "`dual_d_selu.py` have their paper's). What differs, beta1 and the file's own weight, is from [the search]"
+    "(../search/table.md) on digits, and so is the learning rate of 8x8; that of 32x32 is from [two on MNIST]"
+    "(../search-mnist/table.md). Nothing was chosen on the seeds of this table. FID and KID are of a small "
+    "classifier's features, not of Inception's: compare them with each other only.",
     [Row(algo, algo, {"dataset": "digits"}) for algo in ALGOS]
     + [Row(algo, algo, {"dataset": data}, seeds=1) for data in ("mnist", "fashion_mnist") for algo in ALGOS],
 )
