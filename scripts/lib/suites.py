@@ -295,7 +295,7 @@ COLOUR = Suite(
     "of one core. FID and KID are of a small classifier's features, not of Inception's.",
     [
         Row(algo, algo, {"dataset": "folder", "width": "64", "lr": "1e-3", "steps": str(steps)}, seeds=1)
-        for algo, steps in {"nsgan": 9000, "r1": 7000, "sngan": 8500, "diffusion_gan": 9000}.items()
+        for algo, steps in {"nsgan": 6000, "r1": 5000, "sngan": 6500, "diffusion_gan": 6000}.items()
     ],
 )
 
