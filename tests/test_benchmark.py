@@ -105,9 +105,16 @@ def test_networks_of_pacgan_have_as_many_weights_as_in_its_code(m, size):
     assert torch.equal(local["D"].net[1](x)[:, 1], x[:, 1::4].max(1).values)
 
 
-@pytest.mark.parametrize(("change", "channels"), [("quarter_d", [2, 4, 8, 1]), ("half_d", [4, 8, 16, 1])])
-def test_small_d_has_the_channels_of_the_paper(tiny_images, change, channels):
-    local = changed("unrolled", change, **tiny_images | {"width": 16, "image_size": 32})
+@pytest.mark.parametrize(
+    ("algo", "change", "channels"),
+    [
+        ("unrolled", "quarter_d", [2, 4, 8, 1]),
+        ("pacgan", "quarter_d_of_packs", [2, 4, 8, 1]),
+        ("unrolled", "half_d", [4, 8, 16, 1]),
+    ],
+)
+def test_small_d_has_the_channels_of_the_paper(tiny_images, algo, change, channels):
+    local = changed(algo, change, **tiny_images | {"width": 16, "image_size": 32})
     assert [layer.out_channels for layer in layers(local["D"], torch.nn.Conv2d)] == channels
     assert [layer.out_channels for layer in layers(local["G"], torch.nn.ConvTranspose2d)] == [64, 32, 16, 3]
 

@@ -17,9 +17,10 @@ from scripts.lib.suites import EXACT, pair_label, parts_label
 NEW = "180b336"  # in place of a commit: the claims of this revision; the next one puts its hash here, before their runs
 NEARER = "342774b"  # those about w1 of zero-centred: the commit that wrote them down
 BFLOAT16 = "e8250d4"  # of bfloat16
+SMALL = "NEXT"  # of small-d and dual-d-digits
 LOWER = ("w1", "fid", "reverse_kl")  # the less of these, the better
 MARGINS = {"success": 0.25, "high_quality": 0.05, "w1": 0.1, "reverse_kl": 0.1, "fid": 0.5, "is": 0.2}
-MODES_MARGIN = {"ring": 1, "grid": 2, "stacked_mnist": 50}
+MODES_MARGIN = {"ring": 1, "grid": 2, "stacked_mnist": 50, "stacked_digits": 50}
 KINDS = {
     "direct": "Claims of papers, with their networks and settings",
     "conceptual": "Claims of papers and lecture notes, with the networks and settings of this project",
@@ -107,8 +108,8 @@ CONCEPTUAL = [
      pair_label("nsgan"), "better", NEW, "baselines"),
     ("Dual-D SELU with minibatch discrimination learns the ring more often than without.", f"{DUAL_D}, section 1",
      "dual-d-ring", "ring", "success", "dual_d_selu", "without minibatch discrimination", "better", "after"),
-    *((f"Dual-D SELU has a better Inception Score than {what}.", f"{DUAL_D}, table {number}", "dual-d-ablations",
-       "mnist", "is", "the paper's", label or what, "better", "2165d95")
+    *((f"Of digits Dual-D SELU has a better Inception Score than {what}.", f"{DUAL_D}, table {number}",
+       "dual-d-digits", "digits", "is", "the paper's", label or what, "better", SMALL)
       for what, label, number in [
           ("without minibatch discrimination", "", 2),
           ("without SELU", "", 2),
@@ -118,6 +119,15 @@ CONCEPTUAL = [
           ("with the hinge loss", "hinge loss", 3),
           ("with a gradient penalty", "gradient penalty", 3),
           ("with the hinge loss and a gradient penalty", "hinge loss, gradient penalty", 3),
+      ]),
+    *((f"Against a small D, stacked digits keep more modes {what}.", source, "small-d", "stacked_digits", "modes",
+       ours, other, "better", SMALL)
+      for what, source, ours, other in [
+          ("when G looks five updates ahead than none", "Metz et al. 2017, table 1: 236 and 31", "K = 5", "K = 0"),
+          ("when G looks ten updates ahead than one", "Metz et al. 2017, table 1: 327 and 65", "K = 10", "K = 1"),
+          ("in packs of two samples than one by one", f"{PACGAN} 3: 484 and 79", "m = 2", "m = 1"),
+          ("in packs of four samples than of two", f"{PACGAN} 3: 667 and 484", "m = 4", "m = 2"),
+          ("in packs of four than when G looks ten updates ahead", f"{PACGAN} 3: 667 and 327", "m = 4", "K = 10"),
       ]),
     *((f"WGAN-GP needs no balance of D and G: with {n} updates of D it learns the ring as often as with five.",
        f"{WGAN}; lecture notes on GANs, section 5.3", "wgan-claims", "ring", "success", f"d_steps = {n}", "d_steps = 5",

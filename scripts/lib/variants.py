@@ -234,6 +234,7 @@ CHANGES: dict[str, Change] = {
     ],
     # a small D: with --width 16, G 64-32-16 and D 2-4-8 or 4-8-16, as PacGAN's code has Metz et al.'s 2017 experiment
     "quarter_d": [("Discriminator(data.shape, args.width)", "Discriminator(data.shape, args.width // 8)")],
+    "quarter_d_of_packs": [("Discriminator(packed, args.width)", "Discriminator(packed, args.width // 8)")],
     "half_d": [("Discriminator(data.shape, args.width)", "Discriminator(data.shape, args.width // 4)")],
 }
 
