@@ -17,7 +17,7 @@ from scripts.lib.suites import EXACT, pair_label, parts_label
 NEW = "180b336"  # in place of a commit: the claims of this revision; the next one puts its hash here, before their runs
 NEARER = "342774b"  # those about w1 of zero-centred: the commit that wrote them down
 BFLOAT16 = "e8250d4"  # of bfloat16
-SMALL = "NEXT"  # of small-d and dual-d-digits
+SMALL = "ca85bf8"  # of small-d and dual-d-digits
 LOWER = ("w1", "fid", "reverse_kl")  # the less of these, the better
 MARGINS = {"success": 0.25, "high_quality": 0.05, "w1": 0.1, "reverse_kl": 0.1, "fid": 0.5, "is": 0.2}
 MODES_MARGIN = {"ring": 1, "grid": 2, "stacked_mnist": 50, "stacked_digits": 50}
