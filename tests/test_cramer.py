@@ -20,10 +20,9 @@ def mean_norm(m, s, d):
     return scale * hyp1f1(-0.5, d / 2, -(m**2) / (2 * s**2))
 
 
-def losses(x, g, x2, g2, corrected=True):
+def losses(x, g, x2, g2):
     """D's loss, without its penalty, and G's, for h the identity, from independent samples [N, d]."""
-    h_real = x2 if corrected else torch.zeros_like(x2)
-    d_real, d_fake = cramer.critic(x, g2, h_real), cramer.critic(g, g2, h_real)
+    d_real, d_fake = cramer.critic(x, g2, x2), cramer.critic(g, g2, x2)
     return cramer.discriminator_loss(d_real, d_fake).item(), cramer.generator_loss(x, g, g2).item()
 
 

@@ -12,6 +12,7 @@ from conftest import ALGOS, ROOT, break_at
 from PIL import Image
 
 from common.args import RunError
+from common.draw import encode
 from scripts import page, report
 from scripts.lib import collection, films, pages
 from scripts.lib.inside import inside, updates
@@ -216,7 +217,9 @@ def test_recording_skips_what_is_there(tmp_path, monkeypatch, capsys):
 @pytest.fixture(scope="module")
 def index(tmp_path_factory):
     out = tmp_path_factory.mktemp("page") / "index.html"
-    collection.page(out)
+    with pytest.MonkeyPatch.context() as patch:  # the small files of WebP take most of the time
+        patch.setattr(pages, "encode", lambda image, kind, **options: encode(image, kind, **options | {"method": 2}))
+        collection.page(out)
     return out
 
 

@@ -431,11 +431,11 @@ def test_drops_that_follow_a_steep_discriminator_are_told_from_those_that_do_not
 
 
 def test_slopes_of_runs_are_those_that_the_files_ask_for():
-    """Measured at 800 updates: nsgan 2 to 4, dragan 0.97, r1 0.10."""
+    """Of three seeds: nsgan over 2.5 after 1,600 updates, dragan 0.94 to 1.10 and r1 0.16 after 400."""
     slopes = {}
-    for module in (gradient_norm.nsgan, gradient_norm.dragan, gradient_norm.r1):
-        rows = gradient_norm.watched(module, 41, 400, steps=1600)
-        assert rows[:, 0].tolist() == [400, 800, 1200, 1600]
+    for module, steps in ((nsgan, 1600), (gradient_norm.dragan, 400), (gradient_norm.r1, 400)):
+        rows = gradient_norm.watched(module, 41, steps // 4, steps=steps)
+        assert rows[:, 0].tolist() == [steps // 4 * n for n in (1, 2, 3, 4)]
         slopes[module] = rows[-1, 1].item()
     assert slopes[gradient_norm.r1] < 0.4 < 0.6 < slopes[gradient_norm.dragan] < 1.4 < 2.5 < slopes[nsgan]
 
@@ -450,7 +450,8 @@ def test_eigenvalues_at_the_equilibrium():
 
 
 def test_flows_of_the_smallest_gan():
-    distance = {name: dirac.flow(name, 60).norm(dim=1) for name in dirac.GAMES}
+    names = ("minimax", "Wasserstein", "non-saturating", "Wasserstein, clipped", "non-saturating + R1", "DRAGAN")
+    distance = {name: dirac.flow(name, 60).norm(dim=1) for name in names}
     for name in ("minimax", "Wasserstein"):
         assert distance[name].sub(2**0.5).abs().max() < 1e-4
     # non-saturating: r dr/dt = -T tanh(T / 2), T = theta psi, near r^4 / 16 on average, so 1 / r^2 grows by t / 8

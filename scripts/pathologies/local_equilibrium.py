@@ -38,10 +38,10 @@ def two_modes(ab: Tensor) -> Tensor:
     return js((normal(-4.0) + normal(4.0)) / 2, (normal(ab[0]) + normal(ab[1])) / 2)
 
 
-def descend(start: tuple[float, float], steps: int = 400) -> Tensor:
-    """(a, b) on the way down JS by gradient steps from the start, [steps + 1, 2]."""
+def descend(start: tuple[float, float]) -> Tensor:
+    """(a, b) on the way down JS by gradient steps from the start, [401, 2]."""
     ab, path = torch.tensor(start, dtype=torch.float64), []
-    for _ in range(steps + 1):
+    for _ in range(401):
         path.append(ab)
         ab = ab - 3 * torch.func.grad(two_modes)(ab)
     return torch.stack(path)
