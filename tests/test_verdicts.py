@@ -249,3 +249,12 @@ def test_what_was_run_before_it_was_written_down_says_so():
     """A claim about runs that are here has its commit, or is called `after its runs`."""
     run_ = {name: {(row["label"], row["dataset"]) for row in read(name)} for name in {c.suite for c in claims.CLAIMS}}
     assert not [c for c in claims.CLAIMS if not c.registered and (c.ours, c.dataset) in run_[c.suite]]
+
+
+def test_a_claim_of_which_one_side_has_a_single_run_is_not_judged_yet(monkeypatch):
+    claim = Claim("own", "more", "", "quick", "ring", "w1", "a", "b")
+    for n, judged in [(0, False), (1, False), (2, True)]:
+        rows = {"a": [{"w1": str(i), "status": "finished"} for i in range(n)]}
+        rows["b"] = [{"w1": str(i), "status": "finished"} for i in range(5)]
+        monkeypatch.setattr(verdicts, "rows_of", lambda suite, dataset, label, rows=rows: rows[label])
+        assert (claim in verdicts.judged([claim])) == judged

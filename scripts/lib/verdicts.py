@@ -50,13 +50,13 @@ class Finding:
 
 
 def judged(claims: list[Claim]) -> dict[Claim, Finding]:
-    """The findings of all claims of which both sides have been run."""
+    """The findings of all claims of which both sides have two runs or more: of one run there is no spread."""
     found = {}
     for claim in claims:
         other = claim.other_suite or claim.suite
         rows = rows_of(claim.suite, claim.dataset, claim.ours), rows_of(other, claim.dataset, claim.other)
         x, y = (values_of(side, claim.column) for side in rows)
-        if x and y:
+        if min(len(x), len(y)) > 1:
             looks = max(SUITES[suite].looks for suite in (claim.suite, other)) if claim.column == "success" else 1
             found[claim] = Finding(claim, rows, *((y, x) if claim.column in LOWER else (x, y)), looks)
     for family in dict.fromkeys(claim.family for claim in found):
