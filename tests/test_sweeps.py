@@ -60,7 +60,7 @@ def test_task_runs_its_line_and_ends_as_it_does(task):
 @pytest.mark.parametrize("end", [signal.SIGUSR1, signal.SIGTERM], ids=["time is over", "cancelled"])
 def test_stopped_task_goes_on_and_queues_itself_anew_when_its_time_is_over(end, task, tmp_path):
     out = tmp_path / "a folder"
-    run = "OMP_NUM_THREADS=1 python algos/nsgan.py --width 4 --steps 1000 --checkpoint-every 100 --log-every 1000"
+    run = "OMP_NUM_THREADS=1 python algos/nsgan.py --width 4 --steps 2000 --checkpoint-every 100 --log-every 1000"
     command = f"{run} --device cpu --out {shlex.quote(str(out))} --resume"
     process = task(1, [command])
     checkpoint = out / "nsgan-ring-s1" / "checkpoint.pt"
@@ -77,7 +77,7 @@ def test_stopped_task_goes_on_and_queues_itself_anew_when_its_time_is_over(end, 
     step = torch.load(checkpoint, weights_only=True)["step"]
     process = task(1, [command])
     said = process.communicate(timeout=HANGS)[0]
-    assert process.returncode == 0 and f"resumed after step {step} of 1000" in said
+    assert process.returncode == 0 and f"resumed after step {step} of 2000" in said
     assert [folder.name for folder in out.iterdir()] == ["nsgan-ring-s1"]
     assert (tmp_path / "scontrol.txt").read_text() == told  # not again
 
