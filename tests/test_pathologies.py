@@ -367,10 +367,10 @@ def test_a_generator_against_a_frozen_discriminator_becomes_one_point_that_hops_
     assert end["modes"] == 1 and end["clump"] < 0.1 and 1.5 < end["far"] < 2.5  # on the ring: a maximum of D
     assert 0.001 < start["slope"] < 0.2 and end["slope"] < middle["slope"] / 5
     pair, z = copy.deepcopy((G, D)), torch.randn(200, 2)
-    hops = torch.stack(collapse_to_a_point.gan_updates(G, D, data, 500, 5, z))
+    hops = torch.stack(collapse_to_a_point.gan_updates(G, D, data, 300, 5, z))
     share, main = torch.nn.functional.one_hot(torch.cdist(hops, data.modes).argmin(2), 8).double().mean(1).max(1)
     assert share[-25:].mean() > 0.8 and len(main[-25:].unique()) >= 4
-    together = collapse_to_a_point.gan_updates(*pair, data, 1200, 1, z)
+    together = collapse_to_a_point.gan_updates(*pair, data, 800, 1, z)
     assert collapse_to_a_point.clumps(together[-1])["modes"] >= 6
 
 
@@ -451,7 +451,7 @@ def test_eigenvalues_at_the_equilibrium():
 
 def test_flows_of_the_smallest_gan():
     names = ("minimax", "Wasserstein", "non-saturating", "Wasserstein, clipped", "non-saturating + R1", "DRAGAN")
-    distance = {name: dirac.flow(name, 60).norm(dim=1) for name in names}
+    distance = {name: dirac.flow(name, 60 if name[:3] == "non" else 20).norm(dim=1) for name in names}
     for name in ("minimax", "Wasserstein"):
         assert distance[name].sub(2**0.5).abs().max() < 1e-4
     # non-saturating: r dr/dt = -T tanh(T / 2), T = theta psi, near r^4 / 16 on average, so 1 / r^2 grows by t / 8

@@ -85,18 +85,20 @@ def test_a_visitor_goes_on_after_each_update_of_g(case, tmp_path, capfd, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("flags", "change", "message"),
+    ("flags", "line", "message"),
     [
-        ("--epochs 1", ("", ""), "train.py --epochs 1 failed: it ended too early"),
-        ("--wrong 1", ("", ""), "error: unrecognized arguments: --wrong 1"),
-        ("", ('updates["D"] += 1', "undefined"), "failed: NameError: name 'undefined' is not defined"),
+        ("--epochs 1", "parser.parse_args()", "train.py --epochs 1 failed: it ended too early"),
+        ("--wrong 1", "parser.parse_args()", "error: unrecognized arguments: --wrong 1"),
+        ("", "undefined", "failed: NameError: name 'undefined' is not defined"),
     ],
 )
-def test_a_script_that_ends_or_fails_says_so(case, tmp_path, flags, change, message):
-    (tmp_path / "peer" / "train.py").write_text(SCRIPT.replace(*change) if change[0] else SCRIPT)
-    script = replace(case.script, flags=flags)
+def test_a_script_that_ends_or_fails_says_so(case, tmp_path, flags, line, message, monkeypatch):
+    (tmp_path / "visitor.py").write_text("def waiting(found):\n    yield\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
+    start = SCRIPT[SCRIPT.index("parser =") : SCRIPT.index("args =")]
+    (tmp_path / "peer" / "train.py").write_text(f"import argparse\n{start}{line}\n")
     with pytest.raises(RunError, match=message):
-        foreign.run(script, tmp_path, "scripts.peers:timed", asdict(case), "cpu")
+        foreign.run(replace(case.script, flags=flags), tmp_path, "visitor:waiting")
 
 
 def test_borrowed_networks_are_copies_that_give_logits():

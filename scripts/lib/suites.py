@@ -416,8 +416,11 @@ DUAL_D_TABLES = [  # the rows of the paper's tables 2 and 3: flags, change, the 
     ("gradient penalty", {}, "gradient_penalty", "6.94"),
     ("hinge loss, gradient penalty", {}, "hinge_gradient_penalty", "6.86"),
 ]
-DUAL_D_DIGITS, DUAL_D = (
-    Suite(
+
+
+def dual_d_tables(name: str, settings: str, data: dict[str, str], seed: int) -> Suite:
+    """The rows of the paper's tables 2 and 3 on another data set."""
+    return Suite(
         f"the ablations of dual-D SELU, on {name}",
         f"Dual-D SELU: the rows of the paper's tables 2 and 3, on {name} instead of CIFAR-10, with our networks (the "
         f"paper's are in a supplement){settings}. The Inception Score is on the outputs of a classifier of {name}, of "
@@ -428,17 +431,11 @@ DUAL_D_DIGITS, DUAL_D = (
         ],
         seed,
     )
-    for name, settings, data, seed in [
-        ("digits", " and the file's defaults", {"dataset": "digits"}, 511),
-        (
-            "MNIST",
-            " at width 16",
-            {"dataset": "mnist", "width": "16", "batch-size": "64", "lr": "1e-3", "steps": "20000", "no-amp": ""},
-            41,
-        ),
-    ]
-)
 
+
+ON_MNIST = {"dataset": "mnist", "width": "16", "batch-size": "64", "lr": "1e-3", "steps": "20000", "no-amp": ""}
+DUAL_D = dual_d_tables("MNIST", " at width 16", ON_MNIST, 41)
+DUAL_D_DIGITS = dual_d_tables("digits", " and the file's defaults", {"dataset": "digits"}, 511)
 DUAL_D_RING = Suite(
     "minibatch discrimination of dual-D SELU, on the ring",
     "Dual-D SELU on the ring, with and without minibatch discrimination in D1." + NOT_TODAYS,
