@@ -200,7 +200,7 @@ def finish(process):
 
 
 def test_sigterm_to_all_ends_them_after_the_same_step_and_the_run_resumes_exactly(whole, tmp_path):
-    """As a cluster sends it, to torchrun and its processes: here from one of them, the other has it a step later."""
+    """As a cluster sends it, to torchrun and its processes; here one sends it, and the other has it later or never."""
     (tmp_path / "stopped.py").write_text(STOPPED)
     folder = tmp_path / "nsgan-ring-s1"
     status, said = finish(launch(tmp_path / "stopped.py", *WORDS, tmp_path))

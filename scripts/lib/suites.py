@@ -436,6 +436,7 @@ def dual_d_tables(name: str, settings: str, data: dict[str, str], seed: int) -> 
 ON_MNIST = {"dataset": "mnist", "width": "16", "batch-size": "64", "lr": "1e-3", "steps": "20000", "no-amp": ""}
 DUAL_D = dual_d_tables("MNIST", " at width 16", ON_MNIST, 41)
 DUAL_D_DIGITS = dual_d_tables("digits", " and the file's defaults", {"dataset": "digits"}, 511)
+
 DUAL_D_RING = Suite(
     "minibatch discrimination of dual-D SELU, on the ring",
     "Dual-D SELU on the ring, with and without minibatch discrimination in D1." + NOT_TODAYS,
