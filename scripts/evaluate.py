@@ -75,7 +75,7 @@ def show(args: Args, rows: dict[str, dict], real: int, what: str, accuracy: floa
             "more (--controls)"
         )
     columns = ["fid", "kid", "is", "precision", "recall", "distance", "duplicates", "support"]
-    columns += [name for name in ("modes", "reverse_kl", "missing", "unsure") if name in first]
+    columns += [name for name in ("modes", "sure_modes", "reverse_kl", "missing", "unsure") if name in first]
     cells = [[name, *("-" if row[c] is None else row[c] for c in columns)] for name, row in rows.items()]
     print("", *table(["", *columns], cells), sep="\n")
     shares = [[name, *map(float, row["classes"])] for name, row in rows.items() if len(row.get("classes", [])) == 10]

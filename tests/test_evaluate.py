@@ -121,7 +121,10 @@ def test_stacked_statistics():
     assert metrics.stacked_statistics(0.8 * sure + 0.02)["unsure"] == 1
     half = sure.clone()
     half[:500, 2] = 0.8 * half[:500, 2] + 0.02  # one channel is enough
-    assert metrics.stacked_statistics(half)["unsure"] == 0.5
+    found = metrics.stacked_statistics(half)
+    assert found["unsure"] == 0.5 and found["modes"] == 1000 and found["sure_modes"] == 500
+    twice = metrics.stacked_statistics(torch.cat([half, sure[:100]]))
+    assert twice["sure_modes"] == 600 and twice["modes"] == 1000  # one sure image of a mode is enough
 
 
 def test_the_floor_of_an_exact_sampler():

@@ -192,14 +192,17 @@ def stacked_statistics(probabilities: Tensor) -> dict[str, float]:
     """Modes of stacked MNIST, from the digit probabilities [N, 3, 10] of the channels (Metz et al. 2017).
 
     modes: of the 1,000 triples of digits, those with at least one image; reverse_kl: KL from their histogram to
-    uniform, in nats; unsure: share of images with a channel to which the classifier gives no digit 0.9 or more.
+    uniform, in nats; unsure: share of images with a channel to which the classifier gives no digit 0.9 or more;
+    sure_modes: those of the modes with at least one image that is not unsure. A blur has many modes, and few of these.
     """
     best, digit = probabilities.max(2)
-    counts = torch.bincount((digit * torch.tensor([100, 10, 1])).sum(1), minlength=1000)
+    triple, sure = (digit * torch.tensor([100, 10, 1])).sum(1), best.min(1).values >= 0.9
+    counts = torch.bincount(triple, minlength=1000)
     return {
         "modes": (counts > 0).sum().item(),
+        "sure_modes": len(triple[sure].unique()),
         "reverse_kl": reverse_kl(counts),
-        "unsure": (best.min(1).values < 0.9).double().mean().item(),
+        "unsure": (~sure).double().mean().item(),
     }
 
 

@@ -12,12 +12,12 @@ import numpy as np
 from scipy import stats
 
 POINT_COLUMNS = {"coverage": 1, "modes": 1, "high_quality": 2, "js": 3, "reverse_kl": 2, "w1": 2}  # digits
-IMAGE_COLUMNS = {"modes": 0, "reverse_kl": 2, "fid": 2, "kid": 4, "is": 2, "precision": 2, "recall": 2}
-IMAGE_COLUMNS |= {"missing": 1, "unsure": 2, "distance": 2, "duplicates": 3, "swd": 3}
+IMAGE_COLUMNS = {"modes": 0, "sure_modes": 0, "reverse_kl": 2, "fid": 2, "kid": 4, "is": 2, "precision": 2}
+IMAGE_COLUMNS |= {"recall": 2, "missing": 1, "unsure": 2, "distance": 2, "duplicates": 3, "swd": 3}
 MODES_OF_POINTS = {"ring": 8, "grid": 25}
 MODES = MODES_OF_POINTS | {"stacked_mnist": 1000, "stacked_digits": 1000}
 GOAL = {"digits": 2.0, "mnist": 4.0}  # fid
-NOTHING = {"coverage": 0, "coverage_max": 0, "modes": 0, "high_quality": 0, "is": 1, "distance": 0}
+NOTHING = {"coverage": 0, "coverage_max": 0, "modes": 0, "sure_modes": 0, "high_quality": 0, "is": 1, "distance": 0}
 LOOKS, BLOCK = 6, 5  # seeds come in blocks of five; after each, up to thirty, a comparison may be decided
 
 
