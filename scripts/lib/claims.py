@@ -15,7 +15,7 @@ from scripts.lib.headers import ALGOS
 from scripts.lib.suites import EXACT, pair_label, parts_label
 
 NEW = "180b336"  # in place of a commit: the claims of this revision; the next one puts its hash here, before their runs
-STACKED = ""  # of stacked digits
+STACKED = "dc3e1e0"  # of stacked digits
 NEARER = "342774b"  # those about w1 of zero-centred: the commit that wrote them down
 BFLOAT16 = "e8250d4"  # of bfloat16
 SMALL = "ca85bf8"  # of small-d and dual-d-digits
