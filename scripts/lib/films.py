@@ -34,7 +34,8 @@ from scripts.lib.suites import FIRST_SEED, settings_key
 FRAMES, POINTS, IMAGES = 20, 600, 36  # of a film; of a frame
 CELLS = 40  # of the landscape, along each side
 SIDE = 176  # pixels of a picture of points
-LOW, MIDDLE, HIGH = (150, 172, 212), (240, 242, 246), (255, 208, 128)  # where D says fake, neither, real
+ENDS = zip((150, 172, 212), (240, 242, 246), (255, 208, 128), strict=True)  # where D says fake, neither, real
+COLORS = np.stack([np.interp(np.linspace(0, 1, 12), [0, 0.5, 1], of) for of in ENDS], 1).astype(np.uint8)  # [12, 3]
 DOT, COVERED, MISSED = (16, 36, 92), (0, 128, 60), (205, 30, 30)
 
 
@@ -194,9 +195,8 @@ def last_landscape(folder: Path) -> tuple[int, Image.Image]:
 def picture(points: np.ndarray, landscape: np.ndarray, data, covered: str) -> Image.Image:
     """Dots [n, 2] over D's landscape, in twelve bands, with a circle at each mode: green if covered, red if missed."""
     side = 2 * SIDE  # drawn twice as large, for smooth edges
-    bands = np.asarray(Image.fromarray(landscape).resize((side, side), Image.Resampling.BICUBIC)) // 22 / 11
-    colors = [np.interp(bands, [0, 0.5, 1], channel) for channel in zip(LOW, MIDDLE, HIGH, strict=True)]
-    image = Image.fromarray(np.stack(colors, 2).astype(np.uint8))
+    bands = np.asarray(Image.fromarray(landscape).resize((side, side), Image.Resampling.BICUBIC)) // 22
+    image = Image.fromarray(COLORS[bands])
     canvas, scale = ImageDraw.Draw(image), side / (2 * reach(data))
     inside = points[((points > 0) & (points < 255)).all(1)]
     for x, y in inside / 256 * side:
