@@ -188,8 +188,8 @@ QUICK = Suite(
     "ReLU, PyTorch's initialisation, 2-D noise; `began.py` and `dual_d_selu.py` have their paper's activations), the "
     "budgets are not: see the seconds. Published numbers come from other networks and far longer runs.",
     [
-        Row(algo, algo, flags, SEEDS.get((algo, data), seeds), published=PUBLISHED.get((algo, data), ""))
-        for data, flags, seeds in [("ring", {}, 10), ("grid", GRID, 10)]
+        Row(algo, algo, flags, SEEDS.get((algo, data), 10), published=PUBLISHED.get((algo, data), ""))
+        for data, flags in [("ring", {}), ("grid", GRID)]
         for algo in ALGOS
     ],
     looks=LOOKS,
