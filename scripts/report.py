@@ -179,7 +179,7 @@ def suites_table() -> list[str]:
     cells = []
     for name, suite in SUITES.items():
         runs = [row for row in results(name) if row["label"] not in CONTROLS]
-        cells.append([f"[`{name}`]({name}/table.md)" if runs else f"`{name}`", suite.title, len(runs) or "not run yet"])
+        cells.append([f"[`{name}`]({name}/table.md)" if runs else f"`{name}`", suite.title, len(runs)])
     return table(["suite", "what it compares", "runs"], cells)
 
 

@@ -236,6 +236,7 @@ def test_table_counts_a_diverged_run_as_nothing_covered_and_a_failed_one_not_at_
     assert "| 4 of 5, 1 diverged, 1 failed |" in text and "what the paper says" in text and "8,000" in text
     assert "| 1 of 3 [0.01, 0.91] |" in text and "| 4.7 [0.0, " in text and "| 0.50 |" in text.replace("  ", "")
     assert of_runs.values_of(rows, "high_quality") == [0.9, 0.9, 0] and of_runs.values_of(rows, "w1") == [0.5, 0.5]
+    assert of_runs.values_of(rows, "sure_modes") == [0]  # of the one that diverged
     assert "one CPU core" in text and "A fraction" not in text
 
 

@@ -396,7 +396,7 @@ def test_stacked_mnist_counts_modes(tiny_classified, tmp_path, capsys, monkeypat
     folder = trained(tmp_path, "stacked_mnist")
     evaluate.main(evaluate.Args((str(folder),), features="classifier", n=60, controls=True, device="cpu"))
     out = capsys.readouterr().out
-    assert "As many draws of 1,000 equal modes" in out
+    assert "As many draws of 1,000 equal modes" in out and "| sure_modes |" in out
     (controls,) = (tmp_path / "cache" / "cleangan").glob("controls-*.json")
     real, ten = numbers_of(controls)
     assert real["modes"] > 650 and ten["modes"] <= 10 and ten["reverse_kl"] > math.log(1000 / 10) - 0.1

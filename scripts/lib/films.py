@@ -34,8 +34,9 @@ from scripts.lib.suites import FIRST_SEED, settings_key
 FRAMES, POINTS, IMAGES = 20, 600, 36  # of a film; of a frame
 CELLS = 40  # of the landscape, along each side
 SIDE = 176  # pixels of a picture of points
-ENDS = zip((150, 172, 212), (240, 242, 246), (255, 208, 128), strict=True)  # where D says fake, neither, real
-COLORS = np.stack([np.interp(np.linspace(0, 1, 12), [0, 0.5, 1], of) for of in ENDS], 1).astype(np.uint8)  # [12, 3]
+LOW, MIDDLE, HIGH = (150, 172, 212), (240, 242, 246), (255, 208, 128)  # where D says fake, neither, real
+BANDS = np.linspace(0, 1, 12)
+COLORS = np.stack([np.interp(BANDS, [0, 0.5, 1], of) for of in zip(LOW, MIDDLE, HIGH, strict=True)], 1).astype(np.uint8)
 DOT, COVERED, MISSED = (16, 36, 92), (0, 128, 60), (205, 30, 30)
 
 

@@ -306,8 +306,8 @@ COLOUR = Suite(
 STACKED = Suite(
     "all files on stacked digits",
     "The 1,000 modes of VEEGAN, PacGAN and Unrolled GAN at a size that a laptop finishes: three real digits of 8x8, "
-    "drawn independently, are the channels of an image. All files with their defaults for digits, for about half a "
-    "minute of one core each. A classifier of single digits names the three of each of 26,000 samples.",
+    "drawn independently, are the channels of an image. All files with their defaults for digits, for about the same "
+    "seconds of one core. A classifier of single digits names the three of each of 26,000 samples.",
     [Row(algo, algo, {"dataset": "stacked_digits"}) for algo in ALGOS],
     seed=601,
 )

@@ -138,7 +138,7 @@ def tally(found: dict[Claim, Finding]) -> list[str]:
 def claims_page() -> str:
     found = judged(COMPARED) | judged(CLAIMS)
     margins = [f"{name} {margin:g}" for name, margin in MARGINS.items()]
-    margins += [f"modes {margin} ({dataset})" for dataset, margin in MODES_MARGIN.items()]
+    margins += [f"modes {margin} ({dataset})" for dataset, margin in MODES_MARGIN.items()] + ["sure_modes as modes"]
     lines = [
         "# Claims",
         "",
