@@ -2,9 +2,12 @@ import importlib
 import inspect
 import json
 import os
+import shlex
 import subprocess
 import sys
+from dataclasses import asdict, fields
 from pathlib import Path
+from typing import get_args
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch: two threads on two busy cores are slower than one
 
@@ -13,6 +16,7 @@ import torch
 
 from common import metrics
 from common.run import Run
+from scripts.lib import suites, variants
 from scripts.lib.inside import inside
 
 ROOT = Path(__file__).parents[1]
@@ -134,3 +138,20 @@ def script(*words, **options) -> subprocess.CompletedProcess:
     """Runs `python words...` from the root of the repository, or from cwd=."""
     options = {"cwd": ROOT, "capture_output": True, "text": True, "timeout": HANGS, **options}
     return subprocess.run([sys.executable, *map(str, words)], **options)
+
+
+def quick_settings(command):
+    """suites.settings without a parser, which takes a while for thousands of commands."""
+    file, *words = shlex.split(command)
+    by_name = {field.name.rstrip("_"): field for field in fields(variants.module_of(command).Args)}
+    found = {}
+    while words:
+        name = words.pop(0).removeprefix("--").replace("-", "_")
+        if name.startswith("no_"):
+            found[by_name[name.removeprefix("no_")].name] = False
+        elif (kind := by_name[name].type) is bool:
+            found[name] = True
+        else:
+            kind = next((k for k in (int, float) if k is kind or k in get_args(kind)), str)
+            found[by_name[name].name] = kind(words.pop(0))
+    return suites.deciding(asdict(variants.module_of(command).Args(**found)))

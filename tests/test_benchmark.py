@@ -11,14 +11,12 @@ import statistics
 import subprocess
 import sys
 import time
-from dataclasses import asdict, replace
-from dataclasses import fields as dataclass_fields
+from dataclasses import replace
 from types import SimpleNamespace
-from typing import get_args
 
 import pytest
 import torch
-from conftest import ALGOS, HANGS, ROOT, script
+from conftest import ALGOS, HANGS, ROOT, quick_settings, script
 
 from common.args import RunError, parse
 from scripts import benchmark
@@ -28,23 +26,6 @@ from scripts.lib.inside import inside
 from scripts.lib.suites import Row, Suite
 
 # suites and variants ------------------------------------------------------------------------------------------------
-
-
-def quick_settings(command):
-    """suites.settings without a parser, which takes a while for thousands of commands."""
-    file, *words = shlex.split(command)
-    fields = {field.name.rstrip("_"): field for field in dataclass_fields(variants.module_of(command).Args)}
-    found = {}
-    while words:
-        name = words.pop(0).removeprefix("--").replace("-", "_")
-        if name.startswith("no_"):
-            found[fields[name.removeprefix("no_")].name] = False
-        elif (kind := fields[name].type) is bool:
-            found[name] = True
-        else:
-            kind = next((k for k in (int, float) if k is kind or k in get_args(kind)), str)
-            found[fields[name].name] = kind(words.pop(0))
-    return suites.deciding(asdict(variants.module_of(command).Args(**found)))
 
 
 def test_every_row_is_a_command_of_its_own():

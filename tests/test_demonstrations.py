@@ -344,11 +344,11 @@ def test_estimates_are_the_distances_where_d_is_at_its_best():
 
 
 def test_the_critic_tells_how_near_the_samples_are_and_the_classifier_does_not():
-    """Seed 41, 700 updates: rank correlations 0.96 and -0.6."""
+    """Seed 41, 700 updates: rank correlations 0.97 and -0.6."""
     ranks = {}
     for name in ("wgan_gp.py, five updates of D", "gan.py"):
         module, settings, kind, _ = meaningful_loss.RUNS[name]
-        run = meaningful_loss.watched(module, settings, kind, 41, 700, 25)
-        assert run[:, 0].tolist() == [*range(25, 701, 25)]
+        run = meaningful_loss.watched(module, settings, kind, 41, 700, 50)
+        assert run[:, 0].tolist() == [*range(50, 701, 50)]
         ranks[name] = stats.spearmanr(run[:, 1], run[:, 2]).statistic
     assert ranks["wgan_gp.py, five updates of D"] > 0.7 > 0.3 > ranks["gan.py"]

@@ -8,13 +8,13 @@ from html.parser import HTMLParser
 
 import pytest
 import torch
-from conftest import ALGOS, ROOT, break_at
+from conftest import ALGOS, ROOT, break_at, quick_settings
 from PIL import Image
 
 from common.args import RunError
 from common.draw import encode
 from scripts import page, report
-from scripts.lib import collection, films, pages
+from scripts.lib import collection, films, pages, suites
 from scripts.lib.inside import inside, updates
 
 VOID = {"meta", "wbr", "link", "img", "input", "br", "hr", "path", "circle", "polyline"}
@@ -217,8 +217,10 @@ def test_recording_skips_what_is_there(tmp_path, monkeypatch, capsys):
 @pytest.fixture(scope="module")
 def index(tmp_path_factory):
     out = tmp_path_factory.mktemp("page") / "index.html"
-    with pytest.MonkeyPatch.context() as patch:  # the small files of WebP take most of the time
+    with pytest.MonkeyPatch.context() as patch:  # small files of WebP, and parsers, take most of the time
         patch.setattr(pages, "encode", lambda image, kind, **options: encode(image, kind, **options | {"method": 2}))
+        patch.setattr(collection, "QUALITIES", collection.QUALITIES[-1:])
+        patch.setattr(suites, "settings", quick_settings)
         collection.page(out)
     return out
 

@@ -27,6 +27,7 @@ from scripts.lib.suites import EXACT, ROOT, SUITES
 FILMS = {"ring": "eight Gaussians", "grid": "25 Gaussians", "digits": "real images of 8x8"}
 RESULTS = ROOT / "results"
 ERRORS = "errors-in-print"
+QUALITIES = (30, 22, 15, 8)  # of WebP
 ALL_FILMS = 2.8e6  # bytes that the films may have of a page of 5 MB
 
 
@@ -85,7 +86,7 @@ def film_views(there: dict) -> dict[tuple[str, str], dict]:
 
 def packed(pictures: dict[str, list[Image.Image]]) -> list[tuple[str, int, str]]:
     """The sheets of all films for the template, in the best quality in which they fit into the page."""
-    for quality in (30, 22, 15, 8):
+    for quality in QUALITIES:
         sheets = [(name, len(frames), sheet(frames, quality)) for name, frames in pictures.items()]
         if sum(len(text) for *_, text in sheets) <= ALL_FILMS:
             break

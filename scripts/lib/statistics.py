@@ -62,6 +62,12 @@ def interval(values: list[float]) -> tuple[float, float, float]:
 barnard = cache(lambda successes_and_failures: float(stats.barnard_exact(successes_and_failures, n=128).pvalue))
 
 
+@cache
+def permutation(x: tuple[float, ...], y: tuple[float, ...]) -> float:
+    how = {"vectorized": True, "n_resamples": 9999, "random_state": np.random.default_rng(0)}
+    return float(stats.permutation_test((x, y), lambda a, b, axis: a.mean(axis) - b.mean(axis), **how).pvalue)
+
+
 def p_value(x: list[float], y: list[float]) -> float:
     """The two-sided p of no difference between two independent samples, the same if they change sides.
 
@@ -74,8 +80,7 @@ def p_value(x: list[float], y: list[float]) -> float:
         return 1.0
     if {*x, *y} <= {0, 1}:
         return barnard(((int(sum(x)), int(sum(y))), (x.count(0), y.count(0))))
-    how = {"vectorized": True, "n_resamples": 9999, "random_state": np.random.default_rng(0)}
-    return float(stats.permutation_test((x, y), lambda a, b, axis: a.mean(axis) - b.mean(axis), **how).pvalue)
+    return permutation(tuple(x), tuple(y))
 
 
 def limits(x: list[float], y: list[float], level: float = 0.9) -> tuple[float, float]:
