@@ -83,7 +83,7 @@ def picture(rows: list[dict], path: Path) -> None:
     """The curves: distance, on a logarithmic axis, against seconds."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4))
+    figure = Figure(figsize=(9, 4))
     ax = figure.subplots()
     for who in dict.fromkeys(row["who"] for row in rows):
         points = sorted((float(row["seconds"]), float(row["fid"])) for row in rows if row["who"] == who)
@@ -91,7 +91,7 @@ def picture(rows: list[dict], path: Path) -> None:
         ax.plot(*zip(*points, strict=True), kind, marker=".", label=who, linewidth=2 if kind == "-" else 1)
     ax.axhline(TARGET, color="grey", linewidth=0.8, linestyle=":")
     ax.set(yscale="log", xlabel="seconds after pressing Enter, one CPU core", ylabel="FID (features of a classifier)")
-    ax.legend(fontsize=7)
+    ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     figure.tight_layout()
     figure.savefig(path, dpi=120)
 

@@ -296,8 +296,8 @@ COLOUR = Suite(
     "four files on the colour images of a folder",
     "The 50,000 training images of CIFAR-10 as JPEGs, in a folder for each class (`--data-root FOLDER`): `nsgan.py` "
     "and the three files nearest to MNIST, at width 64 and a learning rate of 1e-3, with about the same seconds "
-    "of one core, and the best of them for four times as many updates. FID and KID are of a small classifier's "
-    "features, not of Inception's.",
+    "of one core in float32; and the best of them, in bfloat16 on a faster core, for four times as many updates. FID "
+    "and KID are of a small classifier's features, not of Inception's.",
     [
         Row(algo, algo, {"dataset": "folder", "width": "64", "lr": "1e-3", "steps": str(steps)}, seeds=1)
         for algo, steps in {"nsgan": 6000, "r1": 5000, "sngan": 6500, "diffusion_gan": 6000}.items()
