@@ -16,7 +16,6 @@ import torch
 
 from common import metrics
 from common.run import Run
-from scripts.lib import suites, variants
 from scripts.lib.inside import inside
 
 ROOT = Path(__file__).parents[1]
@@ -142,6 +141,8 @@ def script(*words, **options) -> subprocess.CompletedProcess:
 
 def quick_settings(command):
     """suites.settings without a parser, which takes a while for thousands of commands."""
+    from scripts.lib import suites, variants  # with scipy, which most tests, as those of a GPU, do without
+
     file, *words = shlex.split(command)
     by_name = {field.name.rstrip("_"): field for field in fields(variants.module_of(command).Args)}
     found = {}

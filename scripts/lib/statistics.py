@@ -64,6 +64,7 @@ barnard = cache(lambda successes_and_failures: float(stats.barnard_exact(success
 
 @cache
 def permutation(x: tuple[float, ...], y: tuple[float, ...]) -> float:
+    """The p of a permutation test of means; several tables ask for the same one."""
     how = {"vectorized": True, "n_resamples": 9999, "random_state": np.random.default_rng(0)}
     return float(stats.permutation_test((x, y), lambda a, b, axis: a.mean(axis) - b.mean(axis), **how).pvalue)
 
