@@ -16,6 +16,7 @@ from scripts.lib.suites import EXACT, pair_label, parts_label
 
 NEW = "180b336"  # in place of a commit: the claims of this revision; the next one puts its hash here, before their runs
 STACKED = "dc3e1e0"  # of stacked digits
+MOMENTUM = ""  # of stacked digits, on beta1 and gamma
 NEARER = "342774b"  # those about w1 of zero-centred: the commit that wrote them down
 BFLOAT16 = "e8250d4"  # of bfloat16
 SMALL = "ca85bf8"  # of small-d and dual-d-digits
@@ -66,6 +67,7 @@ SETS = {"ring": "the ring", "grid": "the grid"}
 ALL, NONE = parts_label(("pairing", "R1", "R2")), parts_label(())
 PAIRING, R1, R2, PAIRING_R1 = (parts_label(parts) for parts in (("pairing",), ("R1",), ("R2",), ("pairing", "R1")))
 OLD_NONE, OLD_R1 = parts_label((), "0.5"), parts_label(("R1",), "0.5")
+OLD_ALL = parts_label(("pairing", "R1", "R2"), "0.5")
 
 DIRECT = [
     ("Packing two samples keeps modes of the ring, with PacGAN's networks and settings.", f"{PACGAN} 1: 7.9 and 6.3",
@@ -187,6 +189,18 @@ OWN = [
            NONE, "equivalent"),
           ("R2 alone finds as many modes of stacked digits for sure as R1 alone.", R2, R1, "equivalent"),
           ("Pairing, R1 and R2 find as many modes of stacked digits for sure as R1 alone.", ALL, R1, "equivalent"),
+      ]),
+    *((text, "", "zero-centred", "stacked_digits", "sure_modes", ours, other, expected, MOMENTUM)
+      for text, ours, other, expected in [
+          ("With R1, beta1 0.5 finds as many modes of stacked digits for sure as beta1 0.", OLD_R1, R1, "equivalent"),
+          ("Without pairing and penalty, beta1 0.5 finds fewer modes of stacked digits for sure than beta1 0.",
+           OLD_NONE, NONE, "worse"),
+          ("With pairing, R1 and R2, beta1 0.5 finds fewer modes of stacked digits for sure than beta1 0.", OLD_ALL,
+           ALL, "worse"),
+          ("R1 with gamma 10 finds fewer modes of stacked digits for sure than with gamma 1.", "r1.py, gamma 10", R1,
+           "worse"),
+          ("R1 with gamma 0.01 finds as many modes of stacked digits for sure as with gamma 1.", "r1.py, gamma 0.01",
+           R1, "equivalent"),
       ]),
     *((f"As many modes of stacked digits for sure as nsgan.py has {algo}.py, which succeeds on digits.", "",
        "stacked-digits", "stacked_digits", "sure_modes", algo, "nsgan", "equivalent", STACKED)

@@ -246,14 +246,14 @@ def without(parts: tuple[str, ...]) -> dict[str, str]:
 
 
 SUBSETS = [those for n in range(4) for those in itertools.combinations(PARTS, n)]
-ON_STACKED = {"dataset": "stacked_digits", "steps": "4000", "lr": "2e-3", "gamma": "1", "beta1": "0"}
+ON_STACKED = {"dataset": "stacked_digits", "steps": "4000", "lr": "2e-3"}
 ZERO_CENTRED = Suite(
     "pairing, R1 and R2, each with and without the others; R1's weight",
     "The ablation of the R3GAN paper (Huang et al. 2024): all eight subsets of pairing, R1 and R2 in `r3gan.py`, each "
     "with beta1 0 and 0.5, and `r1.py` with gamma from 0.01 to 10. Without pairing and R2 `r3gan.py` is `r1.py`, with "
     "none of the three it is `nsgan.py` with another learning rate. All have a learning rate of 2e-3 that falls to "
-    "zero, R1 and R2 a gamma of 1; 4,000 updates of G, 6,000 on the grid. On stacked digits, 1,000 modes, the subsets "
-    "have beta1 0 only.",
+    "zero, R1 and R2 a gamma of 1; 4,000 updates of G, 6,000 on the grid. The last rows are on stacked digits, 1,000 "
+    "modes; there gamma 1 of `r1.py` is the row with R1 alone.",
     [
         Row(label, algo, data | {"lr": "2e-3"} | flags, seeds)
         for data, seeds in [({"steps": "4000"}, 15), (GRID | {"steps": "6000"}, 10)]
@@ -266,7 +266,12 @@ ZERO_CENTRED = Suite(
             *((f"r1.py, gamma {gamma}", "r1", {"gamma": gamma, "beta1": "0"}) for gamma in ("0.01", "0.1", "1", "10")),
         ]
     ]
-    + [Row(parts_label(parts), "r3gan", ON_STACKED | without(parts)) for parts in SUBSETS],
+    + [
+        Row(parts_label(parts, beta1), "r3gan", ON_STACKED | {"gamma": "1", "beta1": beta1} | without(parts))
+        for beta1 in ("0", "0.5")
+        for parts in SUBSETS
+    ]
+    + [Row(f"r1.py, gamma {g}", "r1", ON_STACKED | {"gamma": g, "beta1": "0"}) for g in ("0.01", "0.1", "10")],
     seed=201,
 )
 
