@@ -33,7 +33,7 @@ PRESETS = {  # from results/search, the learning rate of images from results/sea
     "ring": dict(steps=3100, d_steps=1, batch_size=256, lr=8e-3, beta1=0.0, beta2=0.9, lambda_=1.0, z_dim=2, width=64),
     "grid": dict(steps=6400, d_steps=1, batch_size=256, lr=8e-3, beta1=0.0, beta2=0.9, lambda_=1.0, z_dim=2, width=128),
     "digits": dict(steps=600, d_steps=1, batch_size=64, lr=2e-3, beta1=0.5, beta2=0.9, lambda_=1.0, z_dim=16, width=32),
-    "images": dict(steps=1300, d_steps=1, batch_size=64, lr=2e-3, beta1=0.5, beta2=0.9, lambda_=1.0, z_dim=64,
+    "images": dict(steps=2600, d_steps=1, batch_size=64, lr=2e-3, beta1=0.5, beta2=0.9, lambda_=1.0, z_dim=64,
                    width=32),
 }  # fmt: skip
 

@@ -33,7 +33,7 @@ PRESETS = {  # from results/search, the learning rate of images from results/sea
     "ring": dict(steps=8800, d_steps=1, batch_size=128, lr=2e-3, beta1=0.0, beta2=0.999, z_dim=2, width=64),
     "grid": dict(steps=24000, d_steps=1, batch_size=128, lr=2e-3, beta1=0.5, beta2=0.999, z_dim=2, width=128),
     "digits": dict(steps=2900, d_steps=1, batch_size=64, lr=8e-3, beta1=0.0, beta2=0.999, z_dim=16, width=32),
-    "images": dict(steps=5600, d_steps=1, batch_size=64, lr=2e-3, beta1=0.0, beta2=0.999, z_dim=64, width=32),
+    "images": dict(steps=11200, d_steps=1, batch_size=64, lr=2e-3, beta1=0.0, beta2=0.999, z_dim=64, width=32),
 }
 
 

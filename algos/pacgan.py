@@ -32,7 +32,7 @@ PRESETS = {  # from results/search, the learning rate of images from results/sea
     "ring": dict(steps=9600, d_steps=1, batch_size=128, lr=2e-3, beta1=0.0, beta2=0.999, z_dim=2, width=64),
     "grid": dict(steps=27000, d_steps=1, batch_size=128, lr=5e-4, beta1=0.0, beta2=0.999, z_dim=2, width=128),
     "digits": dict(steps=3400, d_steps=1, batch_size=64, lr=2e-3, beta1=0.0, beta2=0.999, z_dim=16, width=32),
-    "images": dict(steps=7200, d_steps=1, batch_size=64, lr=2e-3, beta1=0.0, beta2=0.999, z_dim=64, width=32),
+    "images": dict(steps=14400, d_steps=1, batch_size=64, lr=2e-3, beta1=0.0, beta2=0.999, z_dim=64, width=32),
 }
 
 

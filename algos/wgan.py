@@ -35,7 +35,7 @@ PRESETS = {  # from results/search, the learning rate of images from results/sea
     "ring": dict(steps=2700, d_steps=5, batch_size=128, lr=2e-3, z_dim=2, width=64, clip=0.1),
     "grid": dict(steps=23200, d_steps=1, batch_size=128, lr=2e-3, z_dim=2, width=128, clip=0.1),
     "digits": dict(steps=3100, d_steps=1, batch_size=64, lr=2e-3, z_dim=16, width=32, clip=0.1),
-    "images": dict(steps=5700, d_steps=1, batch_size=64, lr=2e-3, z_dim=64, width=32, clip=0.1),
+    "images": dict(steps=11400, d_steps=1, batch_size=64, lr=2e-3, z_dim=64, width=32, clip=0.1),
 }
 
 
