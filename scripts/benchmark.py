@@ -51,6 +51,7 @@ from scripts.lib.suites import (
     CONTROLS,
     EXACT,
     NOISE,
+    REPEATED,
     ROOT,
     SUITES,
     Row,
@@ -280,12 +281,13 @@ def controls_of_points(dataset: str) -> dict[str, list[dict]]:
 
 
 def controls(dataset: str, args: Args) -> dict[str, list[dict]]:
-    """The numbers of samples that no run made: of the data themselves, and of points of uniform noise."""
+    """The numbers of samples that no run made: of the data, and of uniform noise or of ten images again and again."""
     if dataset in MODES_OF_POINTS:
         return controls_of_points(dataset)
     device = metrics.exact_device(args.device)
     real, others, stacked, net, name = image_set(dataset, args.data_root, device)
-    return {EXACT: [measure_images(others, real, stacked, net, name, device)]}
+    found = {EXACT: others, REPEATED: others[torch.arange(len(others)) % 10]}
+    return {label: [measure_images(images, real, stacked, net, name, device)] for label, images in found.items()}
 
 
 def collect(suite: Suite, jobs: list[Job], before: list[dict]) -> list[dict]:
