@@ -16,7 +16,7 @@ from scripts.lib.suites import EXACT, pair_label, parts_label
 
 NEW = "180b336"  # in place of a commit: the claims of this revision; the next one puts its hash here, before their runs
 STACKED = "dc3e1e0"  # of stacked digits
-PUBLISHED = ""  # of DRAGAN as published, beside nsgan.py with the same learning rate and beta1
+PUBLISHED = "7981b61"  # of DRAGAN as published, beside nsgan.py with the same learning rate and beta1
 MOMENTUM = "22f882a"  # of stacked digits, on beta1 and gamma
 NEARER = "342774b"  # those about w1 of zero-centred: the commit that wrote them down
 BFLOAT16 = "e8250d4"  # of bfloat16
