@@ -15,7 +15,7 @@ Pitfalls    A mean over a sample's numbers, not a sum: lambda_k is relative to i
             |G(z) - AE(G(z))|. Watch k: while it is 0 D learns from real samples alone, and G may draw grey. No tanh at
             the end: it is flat at black, each pixel's median on MNIST, and D then decoded all to black.
             Deviations from public code: lambda_k 0.1 (0.001) and gamma 0.9 (0.5), for short runs; batch 128 or 64 (16),
-            lr 5e-4 or 2e-3 (8e-5), falling to zero. On points it does not find the modes.
+            lr 5e-4 or 2e-3 (8e-5), falling to zero. It finds no modes of points, and learns no images here.
 Expected    python algos/began.py
             success 0 of 10: coverage 2.7 of 8, sharp 0.37; 28 s each on one CPU core
             python algos/began.py --dataset digits

@@ -6,9 +6,9 @@ Objective   D minimises -E log s(D(x)) - E log(1 - s(D(G(z)))); s is the sigmoid
             f(x) are the features of D's last hidden layer. The denoiser r minimises E |r(f(x) + n) - f(x)|^2 for real x
             and noise n ~ N(0, I); the best r moves a noisy f(x) to where the features of real samples are denser.
             G minimises -E log s(D(G(z))) + 0.03 E |f - r(f)|^2 / F, f = f(G(z)) of F numbers; r(f) is a constant.
-Remedies    None: it keeps no more modes than nsgan.py. The paper wants to draw G to all of the data, and not only to
-            where D is fooled. But r moves each sample to what is near it: a mode without samples attracts none. As
-            before, a missing mode costs little (python scripts/pathologies/exact_losses.py).
+Remedies    None that is seen here. The paper wants to draw G to all of the data, and not only to where D is fooled. But
+            r moves each sample to what is near it: a mode without samples attracts none. As before, a missing mode
+            costs little (python scripts/pathologies/exact_losses.py).
 Changes     PRESETS, Args.denoising, Discriminator, denoiser, denoiser_loss, generator_loss, train.networks,
             train.discriminator, train.generator, train.loop
 Pitfalls    G's gradient goes through f alone, D learns nothing from r, and r sees noise in training only. Noise of sd 1

@@ -4,7 +4,8 @@ Written down before the runs, but the goal for digits, which was set after a loo
 
 space      learning rate 5e-4, 2e-3 or 8e-3; beta1 0 or 0.5; and one thing more with two values: the file's own weight,
            or, where it has none, the updates of D to one of G. wgan.py, without beta1, has its clip and D's updates.
-budget     the same seconds of one CPU core for each run, from which the updates follow by RATES.
+budget     the same seconds of one CPU core for each run, from which the updates follow by RATES; few, so that one
+           machine can run all 720 settings.
 best       points: the lowest w1, the exact Wasserstein distance. Images: the lowest fid, the Frechet distance on the
            features of a classifier. A run that diverged is the worst.
 chosen     for PRESETS, among the settings with the file's own weight (r1.py's gamma 1) where --dataset does not decide
@@ -18,7 +19,7 @@ updates    those of the search; on digits about a fifth more, for half a minute.
            wgan_gp.py keeps 8e-3 and 5,000 updates on the ring, so that the README's first command is short: after
            5,000 updates 2e-3, the best after 7,800, is far from sharp (0.04 to 0.42 on the seeds 104 to 107).
 goal       points: all modes covered, and half of the samples sharp. Digits: a fid of at most 2, and no class missing
-           (the data themselves, drawn with replacement, have 0.2). How many of the twelve settings reach it says how
+           (the data themselves, drawn with replacement, have 0.08). How many of the twelve settings reach it says how
            much a file depends on its settings.
 """
 

@@ -1,4 +1,4 @@
-"""Modes are lost only where D is steep at the data; but no jump of its slope announces it, and gan.py loses none.
+"""In six runs modes are lost only where D is steep at the data; but no jump of its slope announces it.
 
 Kodali et al. 2017 (dragan.py) suppose that mode collapse and sudden drops of quality are related to the norm of D's
 gradient around the data, and penalise that norm. Here are whole runs of the files on the ring. Every 50 updates the

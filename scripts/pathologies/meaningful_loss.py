@@ -1,4 +1,4 @@
-"""D's loss tells how far the samples are from the data if D is a critic with five updates to one of G, and else not.
+"""D's loss falls with the distance to the data all along if D is a critic with five updates to one of G, and else not.
 
 Arjovsky et al. 2017 show curves in which the loss of the critic falls as the samples get better, and call this a reason
 to use wgan.py. At its best a critic of slope 1 has E D(x) - E D(G(z)) = W1, and the best D of nsgan.py and gan.py has
