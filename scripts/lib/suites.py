@@ -163,8 +163,8 @@ SEARCH_MNIST = Suite(
     "All files on MNIST (32x32) with two learning rates, about two minutes of one core, and else what they have for "
     "images: the best of digits. The rate with the lower FID, on one seed that no other table has, becomes that of "
     "32x32 images in `PRESETS`. Written down before the runs. `lsgan.py` then failed at 2e-3, the better rate here, on "
-    "the seed of [the tables](../images/table.md), with twice the updates. So it has three seeds, with twice the updates "
-    "too; if one of these fails at 2e-3, as none does at 5e-4 here, it has 5e-4.",
+    "the seed of [the tables](../images/table.md), with twice the updates. So it has three seeds, with twice the "
+    "updates too; if one of these fails at 2e-3, as none does at 5e-4 here, it has 5e-4.",
     [
         Row(
             f"{algo}, lr {lr}",
