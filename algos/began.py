@@ -19,7 +19,7 @@ Pitfalls    A mean over a sample's numbers, not a sum: lambda_k is relative to i
 Expected    python algos/began.py
             success 0 of 10: coverage 2.7 of 8, sharp 0.37; 28 s each on one CPU core
             python algos/began.py --dataset digits
-            success 0 of 8: FID 62.51 by a small classifier; 38 s each on one CPU core
+            success 0 of 10: FID 63.86 by a small classifier; 36 s each on one CPU core
 """
 
 import os

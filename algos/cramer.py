@@ -15,7 +15,7 @@ Pitfalls    If G makes one point with h = 0, f is 0 everywhere, whatever the dat
 Expected    python algos/cramer.py
             success 10 of 10: coverage 8.0 of 8, sharp 0.77; 32 s each on one CPU core
             python algos/cramer.py --dataset digits
-            success 0 of 8: FID 4.35 by a small classifier; 25 s each on one CPU core
+            success 0 of 10: FID 4.35 by a small classifier; 25 s each on one CPU core
 """
 
 import os

@@ -18,7 +18,7 @@ Pitfalls    G's gradient goes through f alone, D learns nothing from r, and r se
 Expected    python algos/dfm.py
             success 2 of 10: coverage 5.5 of 8, sharp 0.94; 27 s each on one CPU core
             python algos/dfm.py --dataset digits
-            success 5 of 8: FID 2.03 by a small classifier; 37 s each on one CPU core
+            success 5 of 10: FID 2.04 by a small classifier; 32 s each on one CPU core
 """
 
 import os

@@ -16,7 +16,7 @@ Pitfalls    Equation 5 has log(-D), undefined for D in (0, 1]. Read as -log D1(G
 Expected    python algos/dual_d_selu.py
             success 10 of 10: coverage 8.0 of 8, sharp 0.85; 26 s each on one CPU core
             python algos/dual_d_selu.py --dataset digits
-            success 0 of 8: FID 3.11 by a small classifier; 32 s each on one CPU core
+            success 0 of 10: FID 3.04 by a small classifier; 30 s each on one CPU core
 """
 
 import os

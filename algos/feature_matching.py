@@ -15,7 +15,7 @@ Pitfalls    G's step needs real samples, too, and compares the means of two batc
 Expected    python algos/feature_matching.py
             success 9 of 10: coverage 7.9 of 8, sharp 0.91; 32 s each on one CPU core
             python algos/feature_matching.py --dataset digits
-            success 0 of 8: FID 5.51 by a small classifier; 28 s each on one CPU core
+            success 0 of 10: FID 5.56 by a small classifier; 27 s each on one CPU core
 """
 
 import os

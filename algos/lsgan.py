@@ -15,7 +15,7 @@ Pitfalls    No sigmoid before the square: it brings the flat ends back. Stay wit
 Expected    python algos/lsgan.py
             success 5 of 10: coverage 7.0 of 8, sharp 0.95; 28 s each on one CPU core
             python algos/lsgan.py --dataset digits
-            success 2 of 8: FID 2.19 by a small classifier; 31 s each on one CPU core
+            success 2 of 10: FID 2.18 by a small classifier; 28 s each on one CPU core
 """
 
 import os

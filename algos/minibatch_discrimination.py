@@ -16,7 +16,7 @@ Pitfalls    Real and generated samples go to D in batches of their own, not mixe
 Expected    python algos/minibatch_discrimination.py
             success 5 of 10: coverage 7.1 of 8, sharp 0.71; 24 s each on one CPU core
             python algos/minibatch_discrimination.py --dataset digits
-            success 0 of 8: FID 3.03 by a small classifier; 30 s each on one CPU core
+            success 0 of 10: FID 3.01 by a small classifier; 29 s each on one CPU core
 """
 
 import os

@@ -18,7 +18,7 @@ Pitfalls    With a sigmoid and BCELoss in place of softplus on logits G has no g
 Expected    python algos/nsgan.py
             success 3 of 10: coverage 5.9 of 8, sharp 0.97; 26 s each on one CPU core
             python algos/nsgan.py --dataset digits
-            success 8 of 8: FID 1.47 by a small classifier; 28 s each on one CPU core
+            success 10 of 10: FID 1.52 by a small classifier; 26 s each on one CPU core
 """
 
 import os

@@ -13,7 +13,7 @@ Pitfalls    Training a copy of D for K steps is not unrolling: for f = xy (G pla
 Expected    python algos/unrolled.py
             success 0 of 10: coverage 8.0 of 8, sharp 0.32; 26 s each on one CPU core
             python algos/unrolled.py --dataset digits
-            success 0 of 8: FID 7.56 by a small classifier; 27 s each on one CPU core
+            success 0 of 10: FID 7.13 by a small classifier; 26 s each on one CPU core
 """
 
 import os
