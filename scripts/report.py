@@ -27,7 +27,7 @@ from scripts.lib import search
 from scripts.lib.command import command
 from scripts.lib.headers import ALGOS, INDENT, entries, paper, remedies
 from scripts.lib.statistics import MODES, cell, count, values_of
-from scripts.lib.suites import CONTROLS, EXACT, ROOT, SUITES, settings_key
+from scripts.lib.suites import CONTROLS, EXACT, REPEATED, ROOT, SUITES, settings_key
 from scripts.lib.tables import read_rows, short, table, two_decimals, where
 from scripts.lib.verdicts import claims_page, results, rows_of, to_run
 
@@ -178,7 +178,7 @@ def suites_table() -> list[str]:
     """The table of the suites: those that have been run, and those that have not."""
     cells = []
     for name, suite in SUITES.items():
-        runs = [row for row in results(name) if row["command"]]
+        runs = [row for row in results(name) if row["label"] not in (*CONTROLS, REPEATED)]
         cells.append([f"[`{name}`]({name}/table.md)" if runs else f"`{name}`", suite.title, len(runs)])
     return table(["suite", "what it compares", "runs"], cells)
 

@@ -437,8 +437,12 @@ def test_numbers_of_images_are_of_the_runs_own_samples(tiny, tiny_images, monkey
     jobs = benchmark.jobs_of(benchmark.SUITES["tiny"], args)
     in_this_process(jobs)
     benchmark.write("tiny", jobs, results)
-    run, real = csv.DictReader((results / "runs.csv").open())
+    run, real, ten = csv.DictReader((results / "runs.csv").open())
     assert real["label"] == "exact sampler" and float(real["distance"]) == pytest.approx(1)
+    ones = images.flip(0)[:10].repeat(30, 1, 1, 1).flatten(1).double()  # the others, of which there are ten now
+    expected = torch.cdist(ones, ones).sum() / torch.cdist(*[images.flatten(1).double()] * 2).sum()
+    assert ten["label"] == "ten images, repeated" and float(ten["distance"]) == pytest.approx(expected.item(), rel=1e-4)
+    assert float(ten["recall"]) < 0.5 < float(real["recall"])
     samples = benchmark.Trained(jobs[0].folder(), torch.device("cpu"))
     samples = samples.sample(samples.latents(300, 1)).flatten(1).double()
     expected = torch.cdist(samples, samples).sum() / torch.cdist(*[images.flatten(1).double()] * 2).sum()

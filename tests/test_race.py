@@ -69,3 +69,12 @@ def test_racers_are_those_of_the_committed_table():
     paths = [*(ROOT / "results" / "speed").glob("*/race.csv")]
     found = [{row["who"] for row in race.read_rows(path)} for path in paths]
     assert race.racers().keys() in found and all(these <= race.racers().keys() for these in found)
+
+
+def test_a_mark_is_met_at_the_end_of_the_update_in_which_it_falls():
+    """Samples of 61.6 s are those of the mark at 60 s; those of 90 s are not."""
+    rows = [
+        {"who": "a", "seconds": s, "fid": f} for s, f in [("30", "9"), ("61.6", "5"), ("90", "3"), ("121.5", "1.9")]
+    ]
+    line = race.page(rows)[2]
+    assert [cell.strip() for cell in line.split("|")[1:-1]] == ["a", "122", "5", "1.9", "1.9", "1.9"]

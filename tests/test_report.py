@@ -188,7 +188,7 @@ def test_header_of_unknown_defaults_is_refused():
 
 
 def test_suites_that_were_not_run_say_so(monkeypatch):
-    rows = [{"label": "m = 2"}, {"label": "m = 3"}, {"label": "exact sampler"}]
+    rows = [{"label": label} for label in ("m = 2", "m = 3", "exact sampler", "ten images, repeated")]
     monkeypatch.setattr(report, "results", lambda suite: rows if suite == "pacgan" else [])
     lines = {line.split("|")[1].strip(): line.split("|")[3].strip() for line in report.suites_table()[2:-1]}
     assert lines["[`pacgan`](pacgan/table.md)"] == "2" and lines["`quick`"] == "0"

@@ -123,6 +123,12 @@ def test_presets_are_what_the_search_chose(name, dataset):
 
 @pytest.mark.parametrize("name", ALGOS)
 def test_the_learning_rate_of_32x32_images_is_the_better_one_on_mnist(name):
+    """That with the lower FID; of lsgan.py, whose better rate fails in a longer run, that which fails less."""
     rows = [row for row in suites.read("search-mnist") if row["command"].startswith(f"algos/{name}.py ")]
-    best = min(rows, key=search.badness)
-    assert len(rows) == 2 and ALGOS[name].PRESETS["images"]["lr"] == float(best["label"].split(" lr ")[1])
+    best, worst = sorted(rows, key=search.badness)[:: len(rows) - 1]
+    if name == "lsgan":
+        assert search.badness(worst) > 100 and "lr 2e-3" in worst["label"]
+        assert search.badness(max((row for row in rows if "lr 5e-4" in row["label"]), key=search.badness)) < 10
+        assert ALGOS[name].PRESETS["images"]["lr"] == 5e-4
+    else:
+        assert len(rows) == 2 and ALGOS[name].PRESETS["images"]["lr"] == float(best["label"].split(" lr ")[1])

@@ -236,7 +236,7 @@ def test_times_to_a_result_are_written_one_by_one_and_what_fails_is_left_out(tmp
         speed.main(speed.Args("result", seeds=2, device="cpu"))
     (folder,) = tmp_path.iterdir()
     rows = timing.read_rows(folder / "result.csv")
-    assert [row["seconds"] for row in rows] == ["- -", *["2.0 2.0"] * 6, "-", "-"]
+    assert [row["seconds"] for row in rows] == ["- -", "- -", *["2.0 2.0"] * 6, "-", "-"]
     assert speed.FASHION not in (folder / "result.md").read_text() and speed.RING in (folder / "result.md").read_text()
     assert "left out: nsgan ended with code 1" in capsys.readouterr().err
 
