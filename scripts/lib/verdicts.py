@@ -160,8 +160,8 @@ def claims_page() -> str:
         "- **Seeds** of `quick` and `baselines` come in blocks of five, up to thirty, until success is decided. For "
         f"{LOOKS} looks its levels are divided by {LOOKS}: p counts {LOOKS} times, and the interval of *equivalent* is "
         "of 98.3 %. That is the price of stopping early. So far all files have twenty on the ring and ten on the grid, "
-        "and what is undecided would want hours more. All other suites had their number of seeds fixed beforehand; more "
-        "of them for what is undecided would be a second look.",
+        "and what is undecided would want hours more. All other suites had their number of seeds fixed beforehand; "
+        "more for what is undecided would be a second look.",
         "- **Registered**: the commit in which a claim was first written as it stands. Those *after its runs* were "
         "restated when the numbers were known, as the comparisons with `nsgan.py` and `gan.py` were: they describe "
         "these runs, and only new seeds can test them.",
