@@ -13,7 +13,7 @@ Pitfalls    If G makes one point with h = 0, f is 0 everywhere, whatever the dat
             |h(y) - h(x')| for |h(y)|, x' another real sample: E f(x) - E f(g) is the energy distance then, but blurs.
             Deviations: lambda 1 (the paper: 10), one update of D to one of G (five), lr 2e-3 or 8e-3 (1e-4).
 Expected    python algos/cramer.py
-            success 10 of 10: coverage 8.0 of 8, sharp 0.77; 32 s each on one CPU core
+            success 20 of 20: coverage 8.0 of 8, sharp 0.75; 18 s each on one CPU core
             python algos/cramer.py --dataset digits
             success 0 of 10: FID 4.35 by a small classifier; 25 s each on one CPU core
 """

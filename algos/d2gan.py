@@ -15,7 +15,7 @@ Pitfalls    softplus underflows to 0 and its log to -inf below an output of abou
             Deviations (the official toy): alpha 0.2 (1), beta 0.1 (1); lr 5e-4 for points, 2e-3 or 8e-3 else (2e-4).
             On the grid --steps 15200 is sharper: it met the goal on three of three seeds (results/README.md).
 Expected    python algos/d2gan.py
-            success 10 of 10: coverage 8.0 of 8, sharp 0.63; 28 s each on one CPU core
+            success 20 of 20: coverage 8.0 of 8, sharp 0.65; 18 s each on one CPU core
             python algos/d2gan.py --dataset digits
             success 10 of 10: FID 1.33 by a small classifier; 32 s each on one CPU core
 """

@@ -16,7 +16,7 @@ Pitfalls    G's gradient goes through f alone, D learns nothing from r, and r se
             Deviations: the layer norm for a batch norm in D, three layers in r for ten, features after the activation,
             and lr 2e-3 or 8e-3, falling to zero.
 Expected    python algos/dfm.py
-            success 2 of 10: coverage 5.5 of 8, sharp 0.94; 27 s each on one CPU core
+            success 5 of 20: coverage 5.6 of 8, sharp 0.94; 20 s each on one CPU core
             python algos/dfm.py --dataset digits
             success 5 of 10: FID 2.04 by a small classifier; 32 s each on one CPU core
 """

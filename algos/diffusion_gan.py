@@ -16,7 +16,7 @@ Pitfalls    G learns through x_t: no detach. t must be drawn alike for real and 
             Deviations: T is 200; the paper's moves between limits to keep D unsure (no better on the grid, one seed).
             sigma is 1 (official: 0.05, for images). On the grid --steps 22600 is sharper (results/README.md).
 Expected    python algos/diffusion_gan.py
-            success 10 of 10: coverage 8.0 of 8, sharp 0.87; 31 s each on one CPU core
+            success 20 of 20: coverage 8.0 of 8, sharp 0.87; 18 s each on one CPU core
             python algos/diffusion_gan.py --dataset digits
             success 0 of 10: FID 3.53 by a small classifier; 28 s each on one CPU core
 """

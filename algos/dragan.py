@@ -14,7 +14,7 @@ Pitfalls    The penalty is on the logit, not on its sigmoid, and around real sam
             Deviations: lambda 1 (the paper: 10), c 0.01 for points, lr 2e-3 or 8e-3, falling to zero. The official
             code has uniform noise, which is not centred. G's loss is that of this code; some notes have gan.py's.
 Expected    python algos/dragan.py
-            success 10 of 10: coverage 8.0 of 8, sharp 0.88; 29 s each on one CPU core
+            success 20 of 20: coverage 8.0 of 8, sharp 0.89; 18 s each on one CPU core
             python algos/dragan.py --dataset digits
             success 10 of 10: FID 1.35 by a small classifier; 31 s each on one CPU core
 """

@@ -13,7 +13,7 @@ Pitfalls    G's step needs real samples, too, and compares the means of two batc
             samples blur. g_loss is in units of D's features, which grow: it does not measure progress.
             Deviation: for CIFAR-10 the authors' code has the mean of |.| over the features; the paper squares.
 Expected    python algos/feature_matching.py
-            success 9 of 10: coverage 7.9 of 8, sharp 0.91; 32 s each on one CPU core
+            success 18 of 20: coverage 7.9 of 8, sharp 0.91; 22 s each on one CPU core
             python algos/feature_matching.py --dataset digits
             success 0 of 10: FID 5.56 by a small classifier; 27 s each on one CPU core
 """

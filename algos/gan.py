@@ -13,7 +13,7 @@ Pitfalls    Most code called "gan" minimises -E log s(D(G(z))) instead, and so d
             looks like success, and is the worst there is. On MNIST, at 32x32, D wins at once and G never starts; on
             digits and Fashion-MNIST it does (results/images/table.md).
 Expected    python algos/gan.py
-            success 10 of 10: coverage 8.0 of 8, sharp 0.76; 30 s each on one CPU core
+            success 20 of 20: coverage 8.0 of 8, sharp 0.73; 18 s each on one CPU core
             python algos/gan.py --dataset digits
             success 10 of 10: FID 1.29 by a small classifier; 26 s each on one CPU core
 """

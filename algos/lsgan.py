@@ -14,7 +14,7 @@ Pitfalls    No sigmoid before the square: it brings the flat ends back. Stay wit
             Deviation: no factors 1/2, which Adam would not notice. At lr 2e-3 MNIST is drawn after 2,900 updates, and
             all of three runs of 5,800 broke down: lr is 5e-4 there (results/search-mnist).
 Expected    python algos/lsgan.py
-            success 5 of 10: coverage 7.0 of 8, sharp 0.95; 28 s each on one CPU core
+            success 10 of 20: coverage 7.2 of 8, sharp 0.95; 18 s each on one CPU core
             python algos/lsgan.py --dataset digits
             success 2 of 10: FID 2.18 by a small classifier; 28 s each on one CPU core
 """

@@ -14,7 +14,7 @@ Pitfalls    Real and generated samples go to D in batches of their own, not mixe
             Deviations: 8 kernels of 4 dimensions (the authors' code: 100 of 5), no weight norm. That code trains G on
             the loss of gan.py. With it G learned next to nothing: D wins, and that loss is flat (results/NOTES.md).
 Expected    python algos/minibatch_discrimination.py
-            success 5 of 10: coverage 7.1 of 8, sharp 0.71; 24 s each on one CPU core
+            success 7 of 20: coverage 7.0 of 8, sharp 0.66; 16 s each on one CPU core
             python algos/minibatch_discrimination.py --dataset digits
             success 0 of 10: FID 3.01 by a small classifier; 29 s each on one CPU core
 """

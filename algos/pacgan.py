@@ -12,7 +12,7 @@ Pitfalls    A pack is m real samples, or m generated ones each from a z of its o
             Deviations: the official code has 100 packs a batch, for points batch norm in G, maxout units in D, lr 1e-4
             and beta1 0.8, and moves D and G at once. The suite pacgan has its networks and settings.
 Expected    python algos/pacgan.py
-            success 10 of 10: coverage 8.0 of 8, sharp 0.94; 28 s each on one CPU core
+            success 20 of 20: coverage 8.0 of 8, sharp 0.95; 18 s each on one CPU core
             python algos/pacgan.py --dataset digits
             success 7 of 10: FID 1.80 by a small classifier; 25 s each on one CPU core
 """

@@ -15,7 +15,7 @@ Pitfalls    The official code has no 1/2: its reg_param 10 is --gamma 20. gamma 
             to 0.72 and 0.05 to 0.36 (three seeds). But D's difference over a tiny --sigma is lost to rounding.
             Deviations: gamma 1 (20); Adam with lr 2e-3 or 8e-3, to zero (RMSProp, 1e-4); no average of G's weights.
 Expected    python algos/r1.py
-            success 10 of 10: coverage 8.0 of 8, sharp 0.91; 28 s each on one CPU core
+            success 20 of 20: coverage 8.0 of 8, sharp 0.93; 18 s each on one CPU core
             python algos/r1.py --dataset digits
             success 10 of 10: FID 1.27 by a small classifier; 30 s each on one CPU core
 """

@@ -16,7 +16,7 @@ Pitfalls    PyTorch's spectral_norm makes a step of its power iteration, which f
             rise from -1 to 1, a distance of 2 at slope 1: on the ring, with modes 1.5 apart, coverage was 3 (one seed).
             Deviations: the loss and one or two updates of D to one of G (official: hinge, 5), lr 2e-3 or 8e-3 to zero.
 Expected    python algos/sngan.py
-            success 10 of 10: coverage 8.0 of 8, sharp 0.92; 28 s each on one CPU core
+            success 20 of 20: coverage 8.0 of 8, sharp 0.93; 18 s each on one CPU core
             python algos/sngan.py --dataset digits
             success 10 of 10: FID 1.20 by a small classifier; 28 s each on one CPU core
 """

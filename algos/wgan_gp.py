@@ -15,7 +15,7 @@ Pitfalls    One norm and one eps for each sample, not for each pixel or for the 
             Deviations: lr 8e-3 for the ring and digits, 2e-3 for other data, to zero (the paper: 1e-4); one update of
             D to one of G (five). With tanh in place of ReLU none of 15 runs learned the ring (results/networks).
 Expected    python algos/wgan_gp.py --lambda 10
-            success 10 of 10: coverage 8.0 of 8, sharp 0.88; 19 s each on one CPU core
+            success 20 of 20: coverage 8.0 of 8, sharp 0.89; 12 s each on one CPU core
             python algos/wgan_gp.py --lambda 10 --dataset digits
             success 10 of 10: FID 1.37 by a small classifier; 28 s each on one CPU core
 """
