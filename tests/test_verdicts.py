@@ -209,7 +209,11 @@ def test_line_of_a_claim_says_what_was_expected_and_found(rows):
 def test_next_lists_what_is_undecided(monkeypatch):
     rows = [run(label, 8 if label == "gan" else 7) for label in ("nsgan", "gan") for _ in range(10)]
     rows += [run("r1") for _ in range(10)]
-    monkeypatch.setattr(verdicts, "results", lambda suite: rows if suite == "quick" else [])
+    digits = [{"label": a, "dataset": "digits", "status": "finished", "fid": 1 + i / 9, "missing": 0}
+              for a in ("nsgan", "gan") for i in range(10)]  # fmt: skip
+    results = {"quick": rows, "images": digits}  # the second, undecided too, does not grow
+    monkeypatch.setattr(verdicts, "results", lambda suite: results.get(suite, []))
+    assert "undecided" in str(verdicts.against("digits", verdicts.judged(verdicts.COMPARED)))
     lines = [line for line in verdicts.to_run() if "benchmark.py" not in line]
     assert lines == ["r1, ring: 10 seeds leave it undecided against gan (n 20)"]
 

@@ -4,8 +4,7 @@ Written down before the runs, but the goal for digits, which was set after a loo
 
 space      learning rate 5e-4, 2e-3 or 8e-3; beta1 0 or 0.5; and one thing more with two values: the file's own weight,
            or, where it has none, the updates of D to one of G. wgan.py, without beta1, has its clip and D's updates.
-budget     the same seconds of one CPU core for each run, from which the updates follow by RATES; few, so that one
-           machine can run all 720 settings.
+budget     the same seconds of one CPU core for each run, from which the updates follow by RATES.
 best       points: the lowest w1, the exact Wasserstein distance. Images: the lowest fid, the Frechet distance on the
            features of a classifier. A run that diverged is the worst.
 chosen     for PRESETS, among the settings with the file's own weight (r1.py's gamma 1) where --dataset does not decide

@@ -8,7 +8,7 @@ if __name__ == "__main__":
 
 from scipy.stats import false_discovery_control
 
-from scripts.lib.claims import BASELINES, CLAIMS, COMPARED, DISTANCES, KINDS, LOWER, MARGINS, MODES_MARGIN, Claim
+from scripts.lib.claims import BASELINES, BESIDE, CLAIMS, COMPARED, KINDS, LOWER, MARGINS, MODES_MARGIN, Claim
 from scripts.lib.headers import ALGOS
 from scripts.lib.statistics import (
     LOOKS,
@@ -61,7 +61,7 @@ def judged(claims: list[Claim]) -> dict[Claim, Finding]:
             found[claim] = Finding(claim, rows, *((y, x) if claim.column in LOWER else (x, y)), looks)
     for family in dict.fromkeys(claim.family for claim in found):
         these = [finding for claim, finding in found.items() if claim.family == family]
-        ps = [min(1, finding.looks * p_value(finding.x, finding.y)) for finding in these]
+        ps = [min(1.0, finding.looks * p_value(finding.x, finding.y)) for finding in these]
         for finding, q in zip(these, false_discovery_control(ps), strict=True):
             finding.q = float(q)
             ended = [row for side in finding.rows for row in side if not row["status"].startswith("failed")]
@@ -82,9 +82,9 @@ def verdict(finding: Finding | None) -> str:
 def against(dataset: str, found: dict[Claim, Finding]) -> list[str]:
     """The table of all files on a data set beside the baselines."""
     kinds = [kind for kind in BASELINES if any((c.kind, c.dataset) == (kind, dataset) for c in COMPARED)]
-    cells, distance = [], DISTANCES[dataset]
+    cells, (suite, distance) = [], BESIDE[dataset]
     for algo in ALGOS:
-        rows = rows_of("images" if dataset == "digits" else "quick", dataset, algo)
+        rows = rows_of(suite, dataset, algo)
         cells.append([f"`{algo}.py`"])
         for column, shown in [("success", count(rows)), (distance, cell(rows, distance))]:
             cells[-1].append(shown)
@@ -160,8 +160,8 @@ def claims_page() -> str:
         "- **Seeds** of `quick` and `baselines` come in blocks of five, up to thirty, until success is decided. For "
         f"{LOOKS} looks its levels are divided by {LOOKS}: p counts {LOOKS} times, and the interval of *equivalent* is "
         "of 98.3 %. That is the price of stopping early. So far all files have twenty on the ring and ten on the grid, "
-        "and what is undecided would want hours more. All other suites had their number of seeds fixed beforehand; "
-        "more for what is undecided would be a second look.",
+        "and what is undecided would want hours more. The other suites are judged as if their number of seeds had "
+        "been fixed beforehand: more for what they leave undecided would be a second look.",
         "- **Registered**: the commit in which a claim was first written as it stands. Those *after its runs* were "
         "restated when the numbers were known, as the comparisons with `nsgan.py` and `gan.py` were: they describe "
         "these runs, and only new seeds can test them.",
@@ -177,7 +177,7 @@ def claims_page() -> str:
         "",
         *tally(found),
     ]
-    for dataset in DISTANCES:
+    for dataset in BESIDE:
         lines += [f"### {dataset}", "", *against(dataset, found)]
     head = ["claim", "source", "where", "row", "against", "difference", "q", "expected", "found", "registered"]
     for kind, title in KINDS.items():
