@@ -1,8 +1,9 @@
 """Other people's training scripts, and ours: run as they are, each in a process of its own, and visited on the way.
 
 A visitor is a generator. It is called before the script, goes on with the variables of the script after the first
-update of G, and then after each further one; when it returns, the script is ended. scripts/peers.py times updates so,
-scripts/race.py keeps samples. Little is imported here, as the seconds of a race begin before it.
+update of G, and then after each further one; when it returns, the script is ended. If the script ends first, the
+visitor is closed. scripts/peers.py times updates so, scripts/race.py keeps samples. Little is imported here, as the
+seconds of a race begin before it.
 """
 
 import copy
@@ -110,7 +111,10 @@ def child(script: dict, path: str, visitor: str, args: list, out: str) -> None:
     sys.argv = [path, *script["flags"].split()]
     sys.path.insert(0, str(Path(path).parent))
     runpy.run_path(path, run_name="__main__")
-    sys.exit("it ended too early")
+    visit.close()
+    if not found:
+        sys.exit("it ended too early")
+    torch.save(found, out)
 
 
 def variables_of(optimiser: torch.optim.Optimizer, name: str) -> dict | None:
@@ -136,13 +140,19 @@ def samples(G: torch.nn.Module, noise: list[int], n: int, mode: str) -> torch.Te
 
 
 def sampled(found: dict, noise: list[int], G: str, mode: str, mnist: str, marks: list[float], n: int) -> Iterator[None]:
-    """`found` gets n samples of G at these seconds, counted from the time BEGIN without those that the samples take."""
+    """`found` gets n samples of G at these seconds, counted from the time BEGIN without those that the samples take.
+
+    If the script ends before the last of them, also samples of the G that it ends with.
+    """
     for place in ("data/MNIST", "../../data/mnist"):  # where they look for it
         os.makedirs(place)
         os.symlink(mnist, f"{place}/MNIST")
     variables, begin = (yield), float(os.environ["BEGIN"])
-    for mark in marks:
-        while (now := time.time()) - begin < mark:
-            yield
-        found[round(now - begin, 1)] = samples(variables[G], noise, n, mode)
-        begin += time.time() - now
+    try:
+        for mark in marks:
+            while (now := time.time()) - begin < mark:
+                yield
+            found[round(now - begin, 1)] = samples(variables[G], noise, n, mode)
+            begin += time.time() - now
+    except GeneratorExit:
+        found[round(time.time() - begin, 1)] = samples(variables[G], noise, n, mode)
