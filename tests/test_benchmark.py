@@ -565,10 +565,13 @@ def test_profiles_are_shares_of_runs(tmp_path, monkeypatch):
 
 
 def test_baselines_have_the_settings_of_all_files():
-    rows = {row.label: suites.settings(row.command()) for row in suites.BASELINES.rows}
+    rows = suites.BASELINES.rows + suites.BASELINES_DIGITS.rows
+    rows = {(row.label, row.dataset): suites.settings(row.command()) for row in rows}
     for algo, module in ALGOS.items():
-        found, args = rows[suites.pair_label(algo)], module.Args()
-        assert found["lr"] == args.lr and found.get("beta1", 0) == getattr(args, "beta1", 0), algo
+        for data in ("ring", "grid", "digits"):
+            found, args = rows[suites.pair_label(algo, data), data], module.Args(dataset=data)
+            assert found["lr"] == args.lr and found.get("beta1", 0) == getattr(args, "beta1", 0), algo
+            assert found["steps"] == ALGOS["nsgan"].Args(dataset=data).steps
 
 
 def test_zero_centred_is_all_subsets_and_four_gammas():
@@ -584,7 +587,8 @@ def test_zero_centred_is_all_subsets_and_four_gammas():
 
 
 def test_new_suites_have_seeds_of_their_own():
-    firsts = {name: suites.SUITES[name].seed for name in ("quick", "baselines", "zero-centred", "wgan-claims")}
+    firsts = {name: suites.SUITES[name].seed for name in ("quick", "zero-centred", "wgan-claims", "small-d")}
+    firsts |= {name: suites.SUITES[name].seed for name in ("baselines", "baselines-digits")}
     spans = [range(first, first + 20) for first in firsts.values()]
     assert not any({*a} & {*b} for i, a in enumerate(spans) for b in spans[:i]) and suites.SEARCH.seed == 101
 

@@ -214,26 +214,40 @@ QUICK = Suite(
 )
 
 
-def pair(algo: str) -> tuple[float, float]:
-    """The learning rate and beta1 of a file on the ring; RMSProp, of wgan.py, is Adam without beta1."""
-    preset = module_of(f"algos/{algo}.py").PRESETS["ring"]
+def pair(algo: str, data: str) -> tuple[float, float]:
+    """The learning rate and beta1 of a file on a data set; RMSProp, of wgan.py, is Adam without beta1."""
+    preset = module_of(f"algos/{algo}.py").PRESETS[data]
     return preset["lr"], preset.get("beta1", 0.0)
 
 
-def pair_label(algo: str) -> str:
-    return "nsgan, lr {:g}, beta1 {:g}".format(*pair(algo))
+def pair_label(algo: str, data: str) -> str:
+    return "nsgan, lr {:g}, beta1 {:g}".format(*pair(algo, data))
 
 
+def baselines(data: str, seeds: int) -> list[Row]:
+    flags = {} if data == "ring" else {"dataset": data}
+    return [
+        Row(label, "nsgan", flags | {"lr": f"{lr:g}", "beta1": f"{beta1:g}"}, seeds)
+        for label, (lr, beta1) in {pair_label(algo, data): pair(algo, data) for algo in ALGOS}.items()
+    ]
+
+
+OF_ALL = (
+    "`nsgan.py` with each pair of learning rate and beta1 that a file has on the data set, on seeds of its own: what a "
+    "remedy is compared with, so that its settings are not taken for its loss."
+)
 BASELINES = Suite(
-    "nsgan.py with the learning rates and beta1 of the other files, on the ring",
-    "`nsgan.py` with each pair of learning rate and beta1 that a file has on the ring, on seeds of its own: what a "
-    "remedy is compared with, so that its settings are not taken for its loss.",
-    [
-        Row(label, "nsgan", {"lr": f"{lr:g}", "beta1": f"{beta1:g}"}, 20)
-        for label, (lr, beta1) in {pair_label(algo): pair(algo) for algo in ALGOS}.items()
-    ],
+    "nsgan.py with the learning rates and beta1 of the other files, on the ring and the grid",
+    f"{OF_ALL} All have the updates of `nsgan.py`; six files have twice as many on the grid.",
+    baselines("ring", 20) + baselines("grid", 10),
     seed=61,
     looks=LOOKS,
+)
+BASELINES_DIGITS = Suite(
+    "nsgan.py with the learning rates and beta1 of the other files, on digits",
+    f"{OF_ALL} All have the updates of `nsgan.py`.",
+    baselines("digits", 10),
+    seed=531,
 )
 
 LONGER = Suite(
@@ -616,6 +630,7 @@ SUITES = {
     "bfloat16": BFLOAT16,
     "longer": LONGER,
     "baselines": BASELINES,
+    "baselines-digits": BASELINES_DIGITS,
     "zero-centred": ZERO_CENTRED,
     "networks": NETWORKS,
     "stabilisers": STABILISERS,

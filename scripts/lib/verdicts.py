@@ -81,17 +81,16 @@ def verdict(finding: Finding | None) -> str:
 
 def against(dataset: str, found: dict[Claim, Finding]) -> list[str]:
     """The table of all files on a data set beside the baselines."""
-    kinds = [kind for kind in BASELINES if any((c.kind, c.dataset) == (kind, dataset) for c in COMPARED)]
-    cells, (suite, distance) = [], BESIDE[dataset]
+    cells, (suite, distance, _) = [], BESIDE[dataset]
     for algo in ALGOS:
         rows = rows_of(suite, dataset, algo)
         cells.append([f"`{algo}.py`"])
         for column, shown in [("success", count(rows)), (distance, cell(rows, distance))]:
             cells[-1].append(shown)
-            for kind in kinds:
+            for kind in BASELINES:
                 key = [c for c in COMPARED if (c.kind, c.ours, c.dataset, c.column) == (kind, algo, dataset, column)]
                 cells[-1].append(verdict(found.get(key[0])) if key else "-")
-    names = [f"against {BASELINES[kind]}" for kind in kinds]
+    names = [f"against {BASELINES[kind]}" for kind in BASELINES]
     return table(["file", "success", *names, distance, *names], cells)
 
 
