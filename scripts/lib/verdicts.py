@@ -164,11 +164,13 @@ def claims_page() -> str:
         "fixed beforehand: more for what they leave undecided would be a second look.",
         "- **Registered**: the commit in which a claim was first written as it stands. Those *after its runs* were "
         "restated when the numbers were known, as the comparisons with `nsgan.py` and `gan.py` were: they describe "
-        "these runs, and only new seeds can test them.",
+        "these runs, and only new seeds can test them. Those with a file's own learning rate and beta1, on the grid "
+        "and on digits, were written down when the file had run and this baseline had not.",
         "- **Shared runs.** The comparisons with one baseline share its runs, so a lucky baseline would move all of "
         "them. `quick`, `longer`, `networks`, `stabilisers`, `packing`, `unrolled-k`, `dragan-c`, `mlegan`, "
         "`dual-d-ring` and `images` begin at the same seed, and rows of the same command are the same runs.",
-        "- `nsgan.py` with a file's own learning rate and beta1 has run on the ring only.",
+        "- `nsgan.py` has its own number of updates with the other files' learning rates and beta1, too; on the grid "
+        "six files, `gan.py` among them, have twice as many as the rest.",
         "",
         "`difference` is positive where the row is better than the one it is held against. A bold verdict is the "
         "expected one. All verdicts are about these files with the networks, settings and budgets of each table.",
