@@ -197,6 +197,13 @@ def test_a_cell_never_has_an_interval_without_width():
     assert of_runs.cell(rows, "high_quality") == "0.90"
 
 
+def test_a_cell_says_of_how_few_of_the_finished_runs_it_is():
+    """A column that came later: a mean of two runs must not stand beside n = 3. A diverged run has no distance."""
+    rows = [row_of(w1="0.25"), row_of(w1="0.25"), row_of(w1="")]
+    assert of_runs.cell(rows, "w1") == "0.25 (n = 2)" and of_runs.cell(rows[:2], "w1") == "0.25"
+    assert of_runs.cell([*rows[:2], row_of(status="diverged: at once", w1="")], "w1") == "0.25"
+
+
 def test_interval_holds_the_mean_as_often_as_it_says():
     """Nine of ten times with ten values."""
     x = torch.randn(500, 10, generator=torch.Generator().manual_seed(0)).tolist()

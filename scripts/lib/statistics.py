@@ -156,7 +156,10 @@ def columns_of(dataset: str) -> dict[str, int]:
 
 
 def cell(rows: list[dict], column: str) -> str:
-    """`k of n [low, high]` of success, else `mean [low, high]`, or the mean alone; `-` if there is no number."""
+    """`k of n [low, high]` of success, else `mean [low, high]`, or the mean alone; `-` if there is no number.
+
+    `(n = 2)` at its end: so many of the finished runs have the number, which was not measured when the others ran.
+    """
     values = values_of(rows, column)
     if not values:
         return "-"
@@ -164,7 +167,8 @@ def cell(rows: list[dict], column: str) -> str:
         return "{} [{:.2f}, {:.2f}]".format(count(rows), *rate(int(sum(values)), len(values)))
     digits = columns_of(rows[0]["dataset"])[column]
     mean, low, high = (f"{number:.{digits}f}" for number in interval(values))
-    return f"{mean} [{low}, {high}]" if low != high else mean
+    missing = len(values) < sum(row["status"] == "finished" for row in rows)
+    return (f"{mean} [{low}, {high}]" if low != high else mean) + (f" (n = {len(values)})" if missing else "")
 
 
 def count(rows: list[dict]) -> str:
