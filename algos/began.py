@@ -17,7 +17,7 @@ Pitfalls    A mean over a sample's numbers, not a sum: lambda_k is relative to i
             Deviations from public code: lambda_k 0.1 (0.001) and gamma 0.9 (0.5), for short runs; batch 128 or 64 (16),
             lr 5e-4 or 2e-3 (8e-5), falling to zero. It finds no modes of points, and learns no images here.
 Expected    python algos/began.py
-            success 0 of 20: coverage 2.5 of 8, sharp 0.28; 26 s each on one CPU core
+            success 0 of 25: coverage 2.5 of 8, sharp 0.27; 26 s each on one CPU core
             python algos/began.py --dataset digits
             success 0 of 10: FID 63.86 by a small classifier; 36 s each on one CPU core
 """

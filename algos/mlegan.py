@@ -13,7 +13,7 @@ Pitfalls    The minus: with +E exp(D(G(z))), as some notes have it, G runs from 
             Few samples carry the gradient: ess is their share, high again once modes are lost (results/NOTES.md). On
             MNIST D wins at once: all exp(logit) are near 0, and G never starts (results/images).
 Expected    python algos/mlegan.py
-            success 0 of 20: coverage 5.3 of 8, sharp 0.55; 20 s each on one CPU core
+            success 2 of 25: coverage 5.6 of 8, sharp 0.54; 17 s each on one CPU core
             python algos/mlegan.py --dataset digits
             success 10 of 10: FID 1.37 by a small classifier; 30 s each on one CPU core
 """

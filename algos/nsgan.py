@@ -16,7 +16,7 @@ Pitfalls    With a sigmoid and BCELoss in place of softplus on logits G has no g
             initialisation; z of 64 dimensions; for images lr 2e-3, falling to zero (2e-4), and beta1 0 (0.5).
             On the ring --lr 2e-3 --beta1 0 has success on 8 of 10 seeds, the defaults on 1 (results/baselines).
 Expected    python algos/nsgan.py
-            success 4 of 20: coverage 5.8 of 8, sharp 0.98; 21 s each on one CPU core
+            success 4 of 25: coverage 5.6 of 8, sharp 0.98; 17 s each on one CPU core
             python algos/nsgan.py --dataset digits
             success 10 of 10: FID 1.52 by a small classifier; 26 s each on one CPU core
 """

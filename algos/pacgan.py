@@ -13,7 +13,7 @@ Pitfalls    A pack is m real samples, or m generated ones each from a z of its o
             and beta1 0.8, and moves D and G at once. The suite pacgan has its networks and settings. On digits
             --steps 6800, a minute, met the goal on three of three seeds (results/longer).
 Expected    python algos/pacgan.py
-            success 20 of 20: coverage 8.0 of 8, sharp 0.95; 18 s each on one CPU core
+            success 25 of 25: coverage 8.0 of 8, sharp 0.95; 16 s each on one CPU core
             python algos/pacgan.py --dataset digits
             success 7 of 10: FID 1.80 by a small classifier; 25 s each on one CPU core
 """

@@ -17,7 +17,7 @@ Pitfalls    Pairs, not means: D(x) - E D(G(z)) would be another loss (RaGAN). G'
             Deviations: the networks of nsgan.py; a constant gamma of 1 and beta2; lr 2e-3 or 8e-3, falling to zero; no
             augmentation; no average of G's weights.
 Expected    python algos/r3gan.py
-            success 20 of 20: coverage 8.0 of 8, sharp 0.90; 18 s each on one CPU core
+            success 25 of 25: coverage 8.0 of 8, sharp 0.90; 17 s each on one CPU core
             python algos/r3gan.py --dataset digits
             success 10 of 10: FID 1.56 by a small classifier; 26 s each on one CPU core
 """

@@ -11,7 +11,7 @@ Pitfalls    Training a copy of D for K steps is not unrolling: for f = xy (G pla
             Deviations (official notebook): ReLU (tanh), z of 2 dimensions (256), batch 128 (512), lr 5e-4 or 2e-3 to
             zero (D 1e-4, G 1e-3), Adam's root of v + eps^2, few updates (25,000): 2,800 are sharper (results/longer).
 Expected    python algos/unrolled.py
-            success 0 of 20: coverage 8.0 of 8, sharp 0.32; 19 s each on one CPU core
+            success 0 of 25: coverage 8.0 of 8, sharp 0.33; 18 s each on one CPU core
             python algos/unrolled.py --dataset digits
             success 0 of 10: FID 7.13 by a small classifier; 26 s each on one CPU core
 """

@@ -16,7 +16,7 @@ Pitfalls    Clip after every step of D, biases too: the official code clips befo
             Deviations: c 0.1 (the paper: 0.01); lr 2e-3, falling to zero (5e-5); one update of D to one of G, on the
             ring five (five). The official code has bursts of 100. --steps 5400 is sharper on the ring (results/longer).
 Expected    python algos/wgan.py
-            success 7 of 20: coverage 8.0 of 8, sharp 0.45; 22 s each on one CPU core
+            success 9 of 25: coverage 8.0 of 8, sharp 0.45; 18 s each on one CPU core
             python algos/wgan.py --dataset digits
             success 10 of 10: FID 1.49 by a small classifier; 30 s each on one CPU core
 """
