@@ -332,7 +332,7 @@ IMAGES = Suite(
     "differs, beta1 and the file's own weight, is from [the search](../search/table.md) on digits, and so is the "
     "learning rate of 8x8; that of 32x32 is from [two on MNIST](../search-mnist/table.md). Nothing but who has eight "
     "minutes was chosen on the seeds of this table: ten of digits; of MNIST and Fashion-MNIST three for `nsgan.py` "
-    "and the files nearest to MNIST, two for `r3gan.py`, one for the others. FID and KID are of a small classifier's "
+    "and the files nearest to MNIST, one for the others. FID and KID are of a small classifier's "
     "features, not of Inception's: compare them with each other only.",
     [Row(algo, algo, {"dataset": "digits"}, seeds=10) for algo in ALGOS]
     + [

@@ -159,9 +159,9 @@ def claims_page() -> str:
         "- **Seeds** of `quick` and `baselines` come in blocks of five, up to thirty, until success is decided. For "
         f"{LOOKS} looks its levels are divided by {LOOKS}: p counts {LOOKS} times, and the interval of *equivalent* is "
         "of 98.3 %. That is the price of stopping early. So far the files have twenty or more on the ring and ten on "
-        "the grid, and what is undecided would want hours more. `zero-centred` had ten on the grid, and five more in a "
-        "second look: its levels are divided by 2. The other suites are judged as if their number of seeds had been "
-        "fixed beforehand: more for what they leave undecided would be a second look.",
+        "the grid, and what is undecided would want hours more. `zero-centred` had ten on the grid, and in a second "
+        "look three more, of five that were planned: its levels are divided by 2. The other suites are judged as if "
+        "their number of seeds had been fixed beforehand: more for what they leave undecided would be a second look.",
         "- **Registered**: the commit in which a claim was first written as it stands. Those *after its runs* were "
         "restated when the numbers were known, as the comparisons with `nsgan.py` and `gan.py` were: they describe "
         "these runs, and only new seeds can test them. Those with a file's own learning rate and beta1, on the grid "
