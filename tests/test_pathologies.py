@@ -543,7 +543,7 @@ def test_best_d_of_smoothing_and_noise_is_where_the_slope_of_ds_loss_is_0():
 def test_runs_on_the_ring_are_the_committed_ones():
     seeds = improving_gan_training.on_the_ring("stabilisers with noise")
     assert len(seeds) == 10 and all(coverage == 8 and 0.4 < sharp < 0.99 for coverage, sharp in seeds)
-    assert len(improving_gan_training.on_the_ring("quick nsgan")) == 20
+    assert len(improving_gan_training.on_the_ring("quick feature_matching")) == 20
 
 
 # packing
