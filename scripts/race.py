@@ -35,7 +35,7 @@ from scripts.lib.variants import file_of
 from scripts.speed import HABITS
 
 MARKS = (15, 30, 45, 60, 90, 120, 150, 180, 210, 240, 270, 300)  # seconds after the start of a command
-MINUTES = (60, 120, 180, 240, 300)  # in seconds: the columns of the table
+ENDS = (60, 120, 180, 240, 300)  # of the columns of the table
 TARGET = 2.0  # fid
 CPU = torch.device("cpu")
 
@@ -106,15 +106,22 @@ def picture(rows: list[dict], path: Path) -> None:
 
 def times(rows: list[dict]) -> list[str]:
     """A table: when the target was reached first, and the best within some times, up to those that were measured."""
-    most = [seconds for seconds in MINUTES if any(float(row["seconds"]) >= seconds for row in rows)]
+    last = max(float(row["seconds"]) for row in rows)
+    ends = [seconds for seconds in ENDS if seconds <= last]
     cells = []
     for who in dict.fromkeys(row["who"] for row in rows):
         these = sorted((float(row["seconds"]), float(row["fid"])) for row in rows if row["who"] == who)
         reached = next((f"{seconds:.0f}" for seconds, fid in these if fid <= TARGET), "-")
         # G is kept at the end of the update in which its mark fell, at most two seconds later
-        best = [min((fid for seconds, fid in these if seconds < end + 2), default=None) for end in most]
+        best = [min((fid for seconds, fid in these if seconds < end + 2), default=None) for end in ends]
         cells.append([who, reached, *("-" if fid is None else f"{fid:.3g}" for fid in best)])
-    return table(["", f"seconds to {TARGET}", *(f"best within {end} s" for end in most)], cells)
+    return table(["", f"seconds to {TARGET}", *(f"best within {end} s" for end in ends)], cells)
+
+
+def parted(rows: list[dict]) -> tuple[list[dict], list[dict]]:
+    """The rows of the race, and those of the single tricks."""
+    tricks = taken_away()
+    return [row for row in rows if row["who"] not in tricks], [row for row in rows if row["who"] in tricks]
 
 
 TRICKS = """`r1.py` with each of its tricks taken away by itself: the line that most implementations have instead. The
@@ -123,8 +130,8 @@ way to the samples is another one after the first rounding, so a distance may di
 
 def page(rows: list[dict]) -> list[str]:
     """The race, its picture and, where they were measured, the single tricks."""
-    tricks = [row for row in rows if row["who"] in taken_away()]
-    lines = [*times([row for row in rows if row not in tricks]), "![distance against seconds](race.png)"]
+    race, tricks = parted(rows)
+    lines = [*times(race), "![distance against seconds](race.png)"]
     return [*lines, "", TRICKS, "", *times(tricks)] if tricks else lines
 
 
@@ -153,7 +160,7 @@ def main(args: Args) -> None:
     stretched = F.interpolate(others.float()[:, :, 2:-2, 2:-2], (32, 32), mode="bilinear").round().byte()
     about = ABOUT.format(fid(others), fid(padded(stretched)))
     write_page(out / "race.md", "a race on MNIST", "race.py ../peers", CPU, rows, [how, "", about, "", *page(rows)])
-    picture([row for row in rows if row["who"] not in taken_away()], out / "race.png")
+    picture(parted(rows)[0], out / "race.png")
     print((out / "race.md").read_text())
 
 

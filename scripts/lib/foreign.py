@@ -68,7 +68,7 @@ def missing(folder: Path, scripts: list[Script]) -> str:
 def run(script: Script, folder: Path, visitor: str, *args, core: str = "", **variables: str) -> dict:
     """What a visitor, "scripts.peers:timed", finds in a script of this folder; args: for it, as JSON has them.
 
-    core: the number of the one that it is to run on. Raises RunError if the script fails, or ends before its visitor.
+    core: the number of the one that it is to run on. Raises RunError if the script fails, or ends with nothing found.
     """
     from common.args import RunError
 
